@@ -1,0 +1,1 @@
+"""The worker: workflows, sending and planning in separate processes."""
