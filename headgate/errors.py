@@ -1,0 +1,38 @@
+"""What headgate raises.
+
+HeadgateError            the docstring is the default message
+  InvalidRequest         the caller's mistake: exit code 2, never retried
+    InvalidOperation     one bad line of the input: it becomes a dead letter, the others go on
+  Unreachable            a service could not be reached: exit code 3
+  NoReply                a call ended without a readable answer: its effect is unknown
+  StaleToken             the token's time had passed before the request was written: nothing was sent
+"""
+
+from __future__ import annotations
+
+
+class HeadgateError(Exception):
+    """Something went wrong in headgate."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message if message is not None else (type(self).__doc__ or "").strip())
+
+
+class InvalidRequest(HeadgateError):
+    """The request cannot be accepted as it is."""
+
+
+class InvalidOperation(InvalidRequest):
+    """The operation cannot be accepted as it is."""
+
+
+class Unreachable(HeadgateError):
+    """A service could not be reached."""
+
+
+class NoReply(HeadgateError):
+    """The call ended without a readable answer; whether it took effect is unknown."""
+
+
+class StaleToken(HeadgateError):
+    """The token's time had passed before the request was written; nothing was sent."""

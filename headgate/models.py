@@ -1,0 +1,428 @@
+"""Every message that can reach a Temporal history.
+
+Rules: frozen, named for what it is, only ever gains optional fields; instants are integers in nanoseconds of the
+server's clock and end in ``_at_ns``, spans end in ``_ns``; nothing bulky and nothing secret. ``extra="forbid"`` is for the
+human edge alone (`headgate.apis.sheets.operations`, the command line), never here: a stored payload must stay readable.
+The words are those of the design's glossary (`docs/glossary.md`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+SECOND_NS = 1_000_000_000
+
+Kind = Literal["read", "write"]
+Priority = Literal["urgent", "normal", "low"]
+Order = Literal["lane", "strict"]
+Applied = Literal["yes", "no", "unknown"]
+State = Literal["planning", "running", "waiting", "paused", "completed", "cancelled", "failed"]
+
+NAME_PATTERN = r"^[A-Za-z0-9_.@-]{1,128}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+
+
+class Message(BaseModel):
+    """A value that may be stored in a history and read by a later release."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+# --- the limiter -----------------------------------------------------------------------------------------------------
+
+
+class LimiterSettings(Message):
+    """The quotas of one API and project, and how tokens are dealt out; defaults are Google's (reference/sheets.md 1.1)."""
+
+    read_per_project: PositiveInt = 300
+    read_per_user: PositiveInt = 60
+    write_per_project: PositiveInt = 300
+    write_per_user: PositiveInt = 60
+    window_ns: PositiveInt = 60 * SECOND_NS
+    token_valid_for_ns: PositiveInt = 300_000_000
+    network_spread_ns: PositiveInt = 300_000_000
+    horizon_ns: PositiveInt = 1_500_000_000
+    lead_ns: PositiveInt = 250_000_000
+    spreadsheet_spacing_ns: PositiveInt = SECOND_NS
+    pace: float = 1.05
+    burst: float = 0.05
+    floor_urgent: float = 0.7
+    floor_normal: float = 0.2
+    floor_low: float = 0.1
+
+
+class LaneDemand(Message):
+    """How many calls one lane could make now, and how long its calls take (from a token's time to the next free moment)."""
+
+    lane: int
+    kind: Kind
+    user: str
+    spreadsheet: str
+    calls: int
+    latency_ns: int = 0
+    latency_p95_ns: int = 0
+
+
+class TokenRequest(Message):
+    """The full present demand of one holder; a later `sequence` of the same or a newer `run` replaces what was said before.
+
+    `run` is the start of the holder's run (ns, so that newer means larger). `epoch` and `last_grant` are the last grant
+    seen: later ones are subtracted by the limiter. `stopped` names why a holder wants nothing (paused, cancelled) and makes
+    `book` answer `Stopped`.
+    """
+
+    holder: str
+    run: int
+    sequence: int
+    epoch: int = 0
+    last_grant: int = 0
+    priority: Priority = "normal"
+    weight: float = 1.0
+    fairness_key: str = ""
+    submitted_at_ns: int = 0
+    stopped: str = ""
+    lanes: tuple[LaneDemand, ...] = ()
+
+
+class Standing(Message):
+    """What a holder waits for (`""`: nothing), until when, how many holders are ahead, the rate it can expect."""
+
+    reason: str = ""
+    until_ns: int = 0
+    ahead: int = 0
+    rate_per_minute: float = 0.0
+    allowance: int = 64
+
+
+class Grant(Message):
+    """A lease: for each lane the times (ns, server clock, rising) of its tokens. `(epoch, grant_id)` names it."""
+
+    epoch: int
+    grant_id: int
+    tokens: dict[int, tuple[int, ...]] = {}
+    standing: Standing | None = None
+
+
+class Throttling(Message):
+    """A 429: the quota it named (`project` or `user`; `""` if it named none), the value it gave (0: none), and when."""
+
+    kind: Kind
+    scope: Literal["project", "user", ""] = ""
+    user: str = ""
+    quota_value: int = 0
+    at_ns: int = 0
+
+
+class Unused(Message):
+    """Tokens of one grant that were not used, as positions in the lane's tuple of that grant."""
+
+    grant_id: int
+    lane: int
+    tokens: tuple[int, ...]
+
+
+class Settlement(Message):
+    """What leases taught: tokens not used (free at once, once) and 429s. Unknown or already settled tokens change nothing."""
+
+    holder: str
+    epoch: int
+    unused: tuple[Unused, ...] = ()
+    unused_bookings: tuple[str, ...] = ()
+    throttled: tuple[Throttling, ...] = ()
+
+
+class Booking(Message):
+    """A later attempt's demand for its own token; asking again under the same `id` keeps the place in the queue."""
+
+    id: str
+    holder: str
+    kind: Kind
+    user: str
+    spreadsheet: str
+    priority: Priority = "normal"
+    fairness_key: str = ""
+    latency_ns: int = 0
+
+
+class Booked(Message):
+    """The token: use it in [at, at + token_valid_for]."""
+
+    answer: Literal["booked"] = "booked"
+    at_ns: int
+
+
+class NotUntil(Message):
+    """No token yet: ask again at `at_ns` with the same id and it is served before new grants."""
+
+    answer: Literal["not_until"] = "not_until"
+    at_ns: int
+    why: str = ""
+
+
+class Stopped(Message):
+    """The holder is paused or cancelled: no token, nothing to wait for."""
+
+    answer: Literal["stopped"] = "stopped"
+    why: str = ""
+
+
+BookingAnswer = Annotated[Booked | NotUntil | Stopped, Field(discriminator="answer")]
+
+
+class BookRequest(Message):
+    """Bookings of one worker process in one update; none at all is a reading of the limiter's clock."""
+
+    bookings: tuple[Booking, ...] = ()
+
+
+class BookReply(Message):
+    """One answer a booking, in order, and the limiter's `now`: between the update's sending and its receipt."""
+
+    now_ns: int
+    answers: tuple[BookingAnswer, ...] = ()
+    token_valid_for_ns: int = 300_000_000
+
+
+# --- a bulk request --------------------------------------------------------------------------------------------------
+
+
+class BulkRequest(Message):
+    """What a caller submits. `id` is the request's; `input_sha256` with project, user, order and cap says what *the same* is."""
+
+    id: str
+    project: str
+    user: str = ""
+    owner: str = ""
+    priority: Priority = "normal"
+    weight: float = 1.0
+    order: Order = "lane"
+    operations_per_call: int = 0
+    input_sha256: str = ""
+    input_bytes: int = 0
+    submitted_at_ns: int = 0
+    nonce: str = ""
+    max_attempts: PositiveInt = 8
+
+
+Form = Literal["look_up", "fenced", "values_update", "values_append", "read"]
+
+
+class Operation(Message):
+    """One line of the input, checked and with its defaults filled in; `line` counts from 1. Lives in the store, not in histories."""
+
+    line: int
+    id: str
+    op: Literal["append", "update", "clear", "read", "request"]
+    spreadsheet: str
+    user: str = ""
+    range: str = ""
+    values: tuple[tuple[bool | int | float | str | None, ...], ...] = ()
+    input: Literal["RAW", "USER_ENTERED"] = "RAW"
+    render: str = ""
+    major_dimension: Literal["ROWS", "COLUMNS"] = "ROWS"
+    placement: Literal["", "table"] = ""
+    request: dict[str, object] = {}
+    sheet_id: int | None = None
+
+
+class PlannedBatch(Message):
+    """The operations that travel in one call and the form in which they do. Lives in the store, not in histories.
+
+    Forms: `fenced` = one spreadsheets.batchUpdate that carries the fence; `values_update` = values.batchUpdate, unfenced but
+    idempotent; `values_append` = values.append, unfenced and not idempotent; `read` = a batch read; `look_up` = sheet titles.
+    """
+
+    number: int
+    lane: int
+    form: Form
+    user: str
+    spreadsheet: str
+    operations: tuple[Operation, ...] = ()
+
+
+class LaneEntry(Message):
+    """One lane of the plan: batches `first_batch` .. `first_batch + batches - 1`; with `look_up` the first is a title look-up (a read)."""
+
+    lane: int
+    kind: Kind
+    user: str
+    spreadsheet: str
+    first_batch: int
+    batches: int
+    operations: int
+    look_up: bool = False
+
+
+class PlanSummary(Message):
+    """The plan in numbers; `dead_letters` are the lines that were refused while planning."""
+
+    operations: int
+    dead_letters: int
+    calls: int
+    lanes: int
+    pages: int
+    reasons: dict[str, int] = {}
+
+
+class Page(Message):
+    """One page of the manifest."""
+
+    lanes: tuple[LaneEntry, ...]
+
+
+class LaneSending(Message):
+    """One lane's part of a lease: `batches[i]` is sent with `tokens[i]`. `token_positions[i]` is that token's place in its grant."""
+
+    lane: int
+    kind: Kind
+    user: str
+    spreadsheet: str
+    grant_id: int
+    batches: tuple[int, ...]
+    tokens: tuple[int, ...]
+    token_positions: tuple[int, ...]
+    first_batch: int = 0
+    look_up: bool = False
+    more: bool = False
+    swept: int = 0
+    latency_ns: int = 0
+
+
+class SendLease(Message):
+    """The input of the batch activity: all lanes of a lease that can start now, each lane's batches in order."""
+
+    request: BulkRequest
+    holder: str
+    epoch: int
+    lanes: tuple[LaneSending, ...]
+
+
+class BatchDone(Message):
+    """A batch whose result is recorded: its operations by outcome, the calls that it took, its latency (0: no call was made)."""
+
+    batch: int
+    succeeded: int
+    failed: int
+    calls: int = 1
+    latency_ns: int = 0
+    at_ns: int = 0
+    reasons: dict[str, int] = {}
+    swept: int = 0
+
+
+class LaneReport(Message):
+    """What became of one lane's part of a lease.
+
+    `rescue` is the batch (number, -1: none) that stopped the lane and has to go to `resend_batch`; what stands behind it in
+    the lease was not sent. `unused` are positions in the grant. `sent` counts calls made, the rescued batch's included.
+    """
+
+    lane: int
+    grant_id: int
+    done: tuple[BatchDone, ...] = ()
+    rescue: int = -1
+    rescue_reason: str = ""
+    rescue_in_ns: int = 0
+    unused: tuple[int, ...] = ()
+    sent: int = 0
+    broken: str = ""
+    cycle_ns: tuple[int, ...] = ()
+
+
+class LeaseReport(Message):
+    """The lanes that are done; the same lane may be reported early (signal) and again (result): folding is by batch."""
+
+    lanes: tuple[LaneReport, ...]
+    throttled: tuple[Throttling, ...] = ()
+
+
+class ResendBatch(Message):
+    """One batch whose call failed in a way worth repeating; every attempt books its own token."""
+
+    request: BulkRequest
+    holder: str
+    lane: LaneEntry
+    batch: int
+    priority: Priority = "normal"
+
+
+class ResendReport(Message):
+    """How a rescued batch ended."""
+
+    done: BatchDone
+    retried: int = 0
+
+
+class AbandonLane(Message):
+    """Record every batch of the lane from `batch` on as failed for `reason`, without a call."""
+
+    request: BulkRequest
+    lane: LaneEntry
+    batch: int
+    reason: str
+
+
+class OperationCounts(Message):
+    """Operations by outcome; `remaining` = total - the others."""
+
+    total: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    unprocessed: int = 0
+    remaining: int = 0
+
+
+class CallCounts(Message):
+    """API calls: planned, made so far, and how many of those were retries."""
+
+    planned: int = 0
+    made: int = 0
+    retried: int = 0
+
+
+class Waiting(Message):
+    """Why nothing is sent just now (`""`: it is running) and the instant (ISO 8601, UTC) at which that ends, if known."""
+
+    reason: str = ""
+    until: str | None = None
+
+
+class ProgressView(Message):
+    """The answer of the `progress` query: the public contract of `headgate status --json`. Instants are ISO 8601 in UTC."""
+
+    id: str
+    state: State
+    priority: Priority
+    owner: str
+    operations: OperationCounts
+    calls: CallCounts
+    rate_per_minute: float = 0.0
+    eta_at: str | None = None
+    waiting: Waiting = Waiting()
+    version: int = 0
+    failures: dict[str, int] = {}
+
+
+class Control(Message):
+    """A command from a person: the new priority for `reprioritise`, and who said so; everything may be left out."""
+
+    to: Priority | None = None
+    by: str = ""
+
+
+class LimiterView(Message):
+    """The answer of the limiter's `show` query."""
+
+    project: str
+    epoch: int
+    now_ns: int
+    quiet_until_ns: int
+    settings: LimiterSettings
+    granted: int
+    returned: int
+    booked: int
+    throttled: int
+    buckets: dict[str, dict[str, float]] = {}
+    waiters: tuple[dict[str, str | int | float], ...] = ()

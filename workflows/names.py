@@ -1,0 +1,31 @@
+"""The wire vocabulary of headgate: task queues, ids, search attributes; each has one home, here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+WORKFLOW_QUEUE: Final = "headgate"
+SEND_QUEUE: Final = "headgate-send"
+PLAN_QUEUE: Final = "headgate-plan"
+
+BULK_REQUEST_TYPE: Final = "BulkRequestWorkflow"
+RATE_LIMITER_TYPE: Final = "RateLimiterWorkflow"
+
+#: name -> type, as `temporal server start-dev --search-attribute` and the operator service spell it.
+SEARCH_ATTRIBUTES: Final[dict[str, str]] = {
+    "HeadgateState": "Keyword",
+    "HeadgatePriority": "Keyword",
+    "HeadgateOwner": "Keyword",
+    "HeadgateProject": "Keyword",
+    "HeadgatePercent": "Int",
+}
+
+
+def bulk_request_id(request_id: str) -> str:
+    """The workflow id of a bulk request."""
+    return f"bulk/{request_id}"
+
+
+def rate_limiter_id(project: str, api: str = "sheets") -> str:
+    """The workflow id of the limiter of one API and project."""
+    return f"limiter/{api}/{project}"
