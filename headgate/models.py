@@ -426,3 +426,137 @@ class LimiterView(Message):
     throttled: int
     buckets: dict[str, dict[str, float]] = {}
     waiters: tuple[dict[str, str | int | float], ...] = ()
+
+
+# --- what the workflows start with and carry over --------------------------------------------------------------------
+
+
+class BucketCheckpoint(Message):
+    """A bucket's booked times, each as the difference to the one before."""
+
+    name: str
+    deltas: tuple[int, ...] = ()
+    paced_until_ns: int = 0
+    shut_until_ns: int = 0
+
+
+class TokenCheckpoint(Message):
+    """A booked token; `path` and `who` are places in the checkpoint's names, `paced` tells whether the pace was charged."""
+
+    at_ns: int
+    kind: Kind
+    user: int
+    spreadsheet: int
+    who: int
+    paced: bool = True
+
+
+class LeaseCheckpoint(Message):
+    """A lease's tokens that can still be handed back: (lane, position, token)."""
+
+    grant_id: int
+    holder: int
+    priority: Priority
+    key: int
+    weight: float
+    expires_ns: int
+    tokens: tuple[tuple[int, int, TokenCheckpoint], ...] = ()
+
+
+class WaiterCheckpoint(Message):
+    """A waiter: its last word, when each lane is free, and the grants that it had not seen."""
+
+    said: TokenRequest
+    free_at_ns: dict[int, int] = {}
+    unseen: tuple[tuple[int, dict[int, int]], ...] = ()
+    heard_ns: int = 0
+
+
+class PlaceCheckpoint(Message):
+    """A booking's place in the queue."""
+
+    booking_id: str
+    token: TokenCheckpoint
+    priority: Priority
+    key: int
+    lapses_ns: int
+    latency_ns: int = 0
+    given: bool = False
+
+
+class LimiterCheckpoint(Message):
+    """What a limiter carries into its next run. Names are interned and times delta-coded: it stays far below 2 MiB."""
+
+    epoch: int
+    settings: LimiterSettings
+    quiet_until_ns: int = 0
+    grants: int = 0
+    granted: int = 0
+    returned: int = 0
+    throttled: int = 0
+    names: tuple[str, ...] = ()
+    buckets: tuple[BucketCheckpoint, ...] = ()
+    spacings: dict[str, tuple[tuple[int, int, int], ...]] = {}
+    waiters: tuple[WaiterCheckpoint, ...] = ()
+    leases: tuple[LeaseCheckpoint, ...] = ()
+    places: tuple[PlaceCheckpoint, ...] = ()
+    pauses: dict[str, tuple[int, int]] = {}
+    credits: dict[str, float] = {}
+    passes: dict[str, float] = {}
+
+
+class LimiterInput(Message):
+    """The limiter's input: no settings mean Google's defaults; a checkpoint comes from the run before."""
+
+    project: str
+    settings: LimiterSettings | None = None
+    quiet_until_ns: int = 0
+    checkpoint: LimiterCheckpoint | None = None
+
+
+class LaneCheckpoint(Message):
+    """A lane under way: how many of its batches are done, and the batch that is being resent (-1: none)."""
+
+    entry: LaneEntry
+    position: int = 0
+    resending: bool = False
+    latencies_ns: tuple[int, ...] = ()
+    cycles_ns: tuple[int, ...] = ()
+    swept: int = 0
+
+
+class BulkCheckpoint(Message):
+    """What a bulk request carries into its next run."""
+
+    plan: PlanSummary | None = None
+    next_page: int = 0
+    upcoming: tuple[LaneEntry, ...] = ()
+    lanes: tuple[LaneCheckpoint, ...] = ()
+    abandoning: dict[int, str] = {}
+    priority: Priority = "normal"
+    paused_by: str | None = None
+    cancelled_by: str | None = None
+    sequence: int = 0
+    epoch: int = 0
+    last_grant: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    made: int = 0
+    retried: int = 0
+    reasons: dict[str, int] = {}
+    recent: tuple[tuple[int, int], ...] = ()
+    version: int = 0
+
+
+class BulkInput(Message):
+    """The bulk workflow's input."""
+
+    request: BulkRequest
+    checkpoint: BulkCheckpoint | None = None
+
+
+class PageRequest(Message):
+    """Which page of which request's manifest."""
+
+    request_id: str
+    page: int
