@@ -1,0 +1,105 @@
+"""Where everything of a request lies in the store: the one home of its paths.
+
+    requests/<id>/input-<sha256>.jsonl           the operations as they were submitted
+    requests/<id>/plan/plan.json                 written last: which edition of the plan counts, and its numbers
+    requests/<id>/plan/<edition>/batches.jsonl   every planned batch, a line each, in the order of their numbers
+    requests/<id>/plan/<edition>/index.bin       where batch n lies in it (`activities.spill.INDEX_ENTRY`)
+    requests/<id>/plan/<edition>/refused.jsonl   the results of lines refused while planning
+    requests/<id>/plan/<edition>/pages/<page>.json
+    requests/<id>/titles/<thousand>/<lane>.json
+    requests/<id>/frozen/<thousand>/<batch>-<part>.bin
+    requests/<id>/journal/<thousand>/<batch>.json
+    requests/<id>/results/<thousand>/<batch>.jsonl
+
+Numbers are padded with zeros, so that a listing is in their order, and grouped by the thousand, so that no folder grows large.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from headgate.errors import InvalidRequest
+from headgate.models import NAME_PATTERN
+
+_NAME: Final = re.compile(NAME_PATTERN)
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_DIGITS: Final = 9
+_GROUP: Final = 1000
+
+
+def request_root(request_id: str) -> str:
+    """The folder of one request; an id that could leave it is refused."""
+    if not _NAME.fullmatch(request_id) or not request_id.strip("."):
+        raise InvalidRequest(
+            f"The request id {request_id[:140]!r} cannot be used: take 1 to 128 letters, digits and _ . @ - (not dots alone)."
+        )
+    return f"requests/{request_id}"
+
+
+def input_path(request_id: str, sha256: str) -> str:
+    """The submitted operations, named by their content: another input under the same id lies beside it, never over it."""
+    if not _SHA256.fullmatch(sha256):
+        raise InvalidRequest(
+            f"{sha256[:80]!r} is not a SHA-256 in hexadecimal: store the input first and pass what that returns."
+        )
+    return f"{request_root(request_id)}/input-{sha256}.jsonl"
+
+
+def plan_path(request_id: str) -> str:
+    """The record that makes a plan valid."""
+    return f"{request_root(request_id)}/plan/plan.json"
+
+
+def batches_path(request_id: str, edition: str) -> str:
+    """Every planned batch of one edition of the plan."""
+    return f"{request_root(request_id)}/plan/{edition}/batches.jsonl"
+
+
+def index_path(request_id: str, edition: str) -> str:
+    """Where each batch lies in the batches object."""
+    return f"{request_root(request_id)}/plan/{edition}/index.bin"
+
+
+def refused_path(request_id: str, edition: str) -> str:
+    """The results of the lines that were refused while planning."""
+    return f"{request_root(request_id)}/plan/{edition}/refused.jsonl"
+
+
+def page_path(request_id: str, edition: str, page: int) -> str:
+    """One page of the manifest."""
+    return f"{request_root(request_id)}/plan/{edition}/pages/{page:0{_DIGITS}d}.json"
+
+
+def titles_path(request_id: str, lane: int) -> str:
+    """The sheet titles that a lane looked up."""
+    return f"{request_root(request_id)}/titles/{_numbered(lane)}.json"
+
+
+def frozen_path(request_id: str, number: int, part: int) -> str:
+    """The body of one call, which never changes once stored; part 0 is the first that a batch sends."""
+    return f"{request_root(request_id)}/frozen/{_numbered(number)}-{part:06d}.bin"
+
+
+def journal_path(request_id: str, number: int) -> str:
+    """What was tried for a batch so far."""
+    return f"{request_root(request_id)}/journal/{_numbered(number)}.json"
+
+
+def results_prefix(request_id: str) -> str:
+    """The folder of the results, for listing."""
+    return f"{request_root(request_id)}/results"
+
+
+def results_path(request_id: str, number: int) -> str:
+    """The result of one batch, written once."""
+    return f"{results_prefix(request_id)}/{_numbered(number)}.jsonl"
+
+
+def batch_number(path: str) -> int:
+    """The number in the path of a batch's result, journal or of a lane's titles."""
+    return int(path.rpartition("/")[2].partition(".")[0])
+
+
+def _numbered(number: int) -> str:
+    return f"{number // _GROUP:0{_DIGITS - 3}d}/{number:0{_DIGITS}d}"

@@ -1,0 +1,117 @@
+"""Where headgate finds things: read once from the environment, by the worker and the command line, nowhere else.
+
+    HEADGATE_SHEETS_URL            the API's root; default https://sheets.googleapis.com
+    HEADGATE_CREDENTIALS           a service account's key file, or a folder of them; default: Google's own look-up
+    HEADGATE_STORE                 a folder, or a URL with s3://, gs:// or az://; default: the user's data folder
+    HEADGATE_CACHE_DIR             what can be made again, the server's binary for instance; default: the user's cache folder
+    HEADGATE_ALLOW_FOREIGN_HOST    1 lets credentials go to a host that is neither Google's nor this machine
+
+No setting that may hold a secret shows in a `repr`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import SplitResult, urlsplit
+
+from headgate.errors import InvalidRequest
+
+SHEETS_URL: Final = "https://sheets.googleapis.com"
+_YES: Final = frozenset({"1", "true", "yes", "on"})
+_NO: Final = frozenset({"", "0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What holds for this process; an address that would send credentials in the clear or to a stranger is refused."""
+
+    sheets_url: str = SHEETS_URL
+    credentials: Path | None = field(default=None, repr=False)
+    store: str = field(repr=False)
+    cache_dir: Path
+    allow_foreign_host: bool = False
+
+    def __post_init__(self) -> None:
+        _check_address(self.sheets_url, allow_foreign_host=self.allow_foreign_host)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], *, platform: str = sys.platform) -> Self:
+        """The settings that these environment variables name; an empty one counts as not set."""
+        credentials = environ.get("HEADGATE_CREDENTIALS", "")
+        return cls(
+            sheets_url=(environ.get("HEADGATE_SHEETS_URL") or SHEETS_URL).rstrip("/"),
+            credentials=Path(credentials).expanduser() if credentials else None,
+            store=environ.get("HEADGATE_STORE") or str(_user_dir(environ, platform, "data") / "store"),
+            cache_dir=Path(environ.get("HEADGATE_CACHE_DIR") or _user_dir(environ, platform, "cache")).expanduser(),
+            allow_foreign_host=_yes_or_no(environ, "HEADGATE_ALLOW_FOREIGN_HOST"),
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name means this machine, without asking anybody."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_address(url: str, *, allow_foreign_host: bool) -> None:
+    parts = _parts(url)
+    host = parts.hostname or ""
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise InvalidRequest(
+            "HEADGATE_SHEETS_URL must be an address alone: take out the user name, the password and what follows ? or #."
+        )
+    if is_loopback(host):
+        if parts.scheme not in {"http", "https"}:
+            raise InvalidRequest(f"HEADGATE_SHEETS_URL {url!r} must start with http:// or https://.")
+        return
+    if parts.scheme != "https":
+        raise InvalidRequest(
+            f"HEADGATE_SHEETS_URL {url!r} must start with https://: only this machine may be spoken to without."
+        )
+    google = host == "googleapis.com" or host.endswith(".googleapis.com")
+    if not google and not allow_foreign_host:
+        raise InvalidRequest(
+            f"HEADGATE_SHEETS_URL names {host!r}, which is not Google's, and it would receive your credentials: "
+            "set HEADGATE_ALLOW_FOREIGN_HOST=1 if that is what you want."
+        )
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if not parts.hostname or port == 0:
+        raise InvalidRequest(f"HEADGATE_SHEETS_URL is not an address: write it like {SHEETS_URL}.")
+    return parts
+
+
+def _yes_or_no(environ: Mapping[str, str], name: str) -> bool:
+    said = environ.get(name, "").strip().lower()
+    if said not in _YES | _NO:
+        raise InvalidRequest(f"{name} is {said[:40]!r}: set it to 1 or 0.")
+    return said in _YES
+
+
+def _user_dir(environ: Mapping[str, str], platform: str, kind: str) -> Path:
+    """The user's folder for what headgate keeps (`data`) or can make again (`cache`), as the platform has it."""
+    home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+    if platform == "win32":
+        local = environ.get("LOCALAPPDATA")
+        return (Path(local) if local else home / "AppData" / "Local") / "headgate" / kind
+    if platform == "darwin":
+        return home / "Library" / ("Caches" if kind == "cache" else "Application Support") / "headgate"
+    named = environ.get("XDG_CACHE_HOME" if kind == "cache" else "XDG_DATA_HOME", "")
+    fallback = home / ".cache" if kind == "cache" else home / ".local" / "share"
+    # The XDG specification: a relative path is to be ignored.
+    return (Path(named) if Path(named).is_absolute() else fallback) / "headgate"
