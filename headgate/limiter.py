@@ -27,6 +27,7 @@ from headgate.models import (
     Grant,
     Kind,
     LimiterSettings,
+    LimiterView,
     NotUntil,
     Priority,
     Settlement,
@@ -41,6 +42,7 @@ from headgate.quota import SECOND_NS, Bucket, Spacing
 LANES_OVERALL = 4096
 LANES_EACH = 64
 BOOKING_LAPSES_NS = 10 * SECOND_NS
+FINISHED = "finished"
 KINDS: tuple[Kind, ...] = ("read", "write")
 
 
@@ -146,6 +148,9 @@ class Limiter:
             self.grants = said.last_grant
         known = self.waiters.get(said.holder)
         if known and (said.run, said.sequence) <= (known.run, known.sequence):
+            return False
+        if said.stopped == FINISHED:
+            self.forget(said.holder)
             return False
         seen = said.last_grant if said.epoch == self.epoch else 0
         unseen = [(g, n) for g, n in known.unseen if g > seen] if known and known.run == said.run else []
@@ -302,6 +307,43 @@ class Limiter:
         for holder in [h for h, w in self.waiters.items() if not w.wants() and not w.stopped and w.heard_ns < silent]:
             del self.waiters[holder]
 
+    def view(self, project: str, now: int) -> LimiterView:
+        """What a person may see of the limiter."""
+        booked = {n: b for n, b in sorted(self.buckets.items()) if b.times or n.startswith("project")}
+        waiters = [w for w in self.waiters.values() if w.wants() or w.stopped]
+        return LimiterView(
+            project=project,
+            epoch=self.epoch,
+            now_ns=now,
+            quiet_until_ns=self.quiet_until_ns,
+            settings=self.settings,
+            granted=self.granted,
+            returned=self.returned,
+            booked=sum(len(b.times) for n, b in booked.items() if n.startswith("project")),
+            throttled=self.throttled,
+            buckets={
+                n: {
+                    "limit": b.limit,
+                    "used": b.used(now),
+                    "booked": len(b.times),
+                    "free": max(0, b.limit - len(b.times)),
+                }
+                for n, b in booked.items()
+            },
+            waiters=tuple(
+                {
+                    "holder": w.holder,
+                    "priority": w.priority,
+                    "owner": w.key,
+                    "lanes": len(w.lanes),
+                    "calls": sum(max(0, lane.calls) for lane in w.lanes.values()),
+                    "stopped": w.stopped,
+                    "waits_for": w.standing.reason if w.standing else "",
+                }
+                for w in waiters
+            ),
+        )
+
     # --- one round ----------------------------------------------------------------------------------------------------
 
     def _round(self, kind: Kind, start: int, end: int, given: dict[str, dict[int, list[Token]]]) -> None:
@@ -434,6 +476,8 @@ class Limiter:
             epoch=self.epoch,
             grant_id=self.grants,
             tokens={number: tuple(t.at_ns for t in tokens) for number, tokens in lanes.items()},
+            reads=tuple(number for number, tokens in lanes.items() if tokens[0].kind == "read"),
+            valid_for_ns=self.settings.token_valid_for_ns,
             standing=waiter.standing,
         )
 

@@ -97,11 +97,16 @@ class Standing(Message):
 
 
 class Grant(Message):
-    """A lease: for each lane the times (ns, server clock, rising) of its tokens. `(epoch, grant_id)` names it."""
+    """A lease: for each lane the times (ns, server clock, rising) of its tokens. `(epoch, grant_id)` names it.
+
+    `reads` are the lanes whose tokens are for reads; the others' are for writes.
+    """
 
     epoch: int
     grant_id: int
     tokens: dict[int, tuple[int, ...]] = {}
+    reads: tuple[int, ...] = ()
+    valid_for_ns: int = 300_000_000
     standing: Standing | None = None
 
 
@@ -243,7 +248,10 @@ class PlannedBatch(Message):
 
 
 class LaneEntry(Message):
-    """One lane of the plan: batches `first_batch` .. `first_batch + batches - 1`; with `look_up` the first is a title look-up (a read)."""
+    """One lane of the plan: batches `first_batch` .. `first_batch + batches - 1`; with `look_up` the first is a title look-up (a read).
+
+    `runs` (strict order only): lengths of alternating runs of batches of one kind, beginning with `kind`, the look-up excluded.
+    """
 
     lane: int
     kind: Kind
@@ -253,6 +261,7 @@ class LaneEntry(Message):
     batches: int
     operations: int
     look_up: bool = False
+    runs: tuple[int, ...] = ()
 
 
 class PlanSummary(Message):
@@ -349,10 +358,11 @@ class ResendBatch(Message):
 
 
 class ResendReport(Message):
-    """How a rescued batch ended."""
+    """How a rescued batch ended; no `done`: the limiter said that the holder is stopped, and the batch waits for a resume."""
 
-    done: BatchDone
-    retried: int = 0
+    done: BatchDone | None = None
+    stopped: str = ""
+    throttled: int = 0
 
 
 class AbandonLane(Message):
@@ -525,6 +535,19 @@ class LaneCheckpoint(Message):
     swept: int = 0
 
 
+class ProgressCheckpoint(Message):
+    """The counts that a request's progress is made of; `recent` = (at_ns, calls) of the last minute."""
+
+    succeeded: int = 0
+    failed: int = 0
+    made: int = 0
+    retried: int = 0
+    reasons: dict[str, int] = {}
+    recent: tuple[tuple[int, int], ...] = ()
+    started_at_ns: int = 0
+    version: int = 0
+
+
 class BulkCheckpoint(Message):
     """What a bulk request carries into its next run."""
 
@@ -539,13 +562,7 @@ class BulkCheckpoint(Message):
     sequence: int = 0
     epoch: int = 0
     last_grant: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    made: int = 0
-    retried: int = 0
-    reasons: dict[str, int] = {}
-    recent: tuple[tuple[int, int], ...] = ()
-    version: int = 0
+    progress: ProgressCheckpoint = ProgressCheckpoint()
 
 
 class BulkInput(Message):

@@ -1,0 +1,48 @@
+"""Timeouts and retry policies of the activities: where repeating is decided.
+
+`send_lease` sends in its first attempt only; the attempts after it recall what is recorded. Its heartbeat timeout is longer
+than a lease lives, so that no token is alive in two attempts. `resend_batch` is the retry behaviour itself: it names the
+pause before each attempt by `next_retry_delay`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityCancellationType
+
+from workflows import names
+
+#: The client waits 190 s for an answer (reference/sheets.md 1.3); a lease adds its horizon and its lanes' later calls.
+LONGEST_CALL: Final = timedelta(seconds=190)
+
+SEND: Final[dict[str, Any]] = {
+    "task_queue": names.SEND_QUEUE,
+    "start_to_close_timeout": LONGEST_CALL + timedelta(seconds=60),
+    "heartbeat_timeout": timedelta(seconds=10),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(milliseconds=200), backoff_coefficient=2, maximum_interval=timedelta(seconds=10)
+    ),
+}
+RESEND: Final[dict[str, Any]] = {
+    "task_queue": names.SEND_QUEUE,
+    "start_to_close_timeout": LONGEST_CALL + timedelta(seconds=60),
+    "heartbeat_timeout": timedelta(seconds=10),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=64)
+    ),
+    "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+}
+PLAN: Final[dict[str, Any]] = {
+    "task_queue": names.PLAN_QUEUE,
+    "start_to_close_timeout": timedelta(hours=6),
+    "heartbeat_timeout": timedelta(seconds=30),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)),
+}
+ASK: Final[dict[str, Any]] = {
+    "task_queue": names.SEND_QUEUE,
+    "start_to_close_timeout": timedelta(seconds=20),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=10)),
+}
