@@ -1,1 +1,274 @@
-"""The worker: workflows, sending and planning in separate processes."""
+"""The worker: workflows, sending and planning, each in a process of its own, because a busy event loop makes tokens stale.
+
+`python worker.py` supervises all of them; `python worker.py --role ROLE` is one of them.
+
+1. A process that ends without being asked to is started again, after a pause that grows while it keeps ending.
+2. SIGTERM or SIGINT ends all in good order: what is under way may finish. A second SIGINT ends them at once.
+3. No process outlives the supervisor, not even one that was killed: each watches a pipe whose other end is the supervisor's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeVar
+
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.envconfig import ClientConfig
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+log = logging.getLogger("headgate.worker")
+T = TypeVar("T")
+
+DEFAULT_ADDRESS: Final = "localhost:7233"
+OWNER_PIPE: Final = "HEADGATE_OWNER_PIPE"
+SAY_EVERY: Final = 5.0
+FINISH_WITHIN: Final = timedelta(seconds=20)  # a role's own grace, shorter than what its supervisor gives it
+
+
+# A role
+
+
+def workflow_worker(client: Client) -> Worker:
+    """Decides: bulk requests and limiters."""
+    raise NotImplementedError
+
+
+def send_worker(client: Client) -> Worker:
+    """Sends: one call for each token."""
+    raise NotImplementedError
+
+
+def plan_worker(client: Client) -> Worker:
+    """Plans, and folds results."""
+    raise NotImplementedError
+
+
+ROLES: Final[Mapping[str, Callable[[Client], Worker]]] = {
+    "workflows": workflow_worker,
+    "send": send_worker,
+    "plan": plan_worker,
+}
+
+
+async def run_role(role: str, roles: Mapping[str, Callable[[Client], Worker]] = ROLES) -> None:
+    """One role, until SIGTERM or SIGINT; then no new work is taken and what is under way may finish."""
+    asked = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, asked.set)
+    client = await unless(asked, connected())
+    if client is None:
+        return
+    worker = roles[role](client)
+    running = asyncio.create_task(worker.run())
+    log.info("Worker started", extra={"role": role, "task_queue": worker.task_queue})
+    await unless(asked, asyncio.wait({running}))
+    if asked.is_set():
+        log.info("Worker finishing", extra={"role": role})
+        await worker.shutdown()
+    await running
+
+
+async def connected() -> Client:
+    """A client of the configured server; a server that cannot be reached is waited for."""
+    config = ClientConfig.load_client_connect_config()
+    config.setdefault("target_host", DEFAULT_ADDRESS)
+    address = config["target_host"]
+    say_at = 0.0
+    while True:
+        try:
+            async with asyncio.timeout(10):
+                client = await Client.connect(**config, data_converter=pydantic_data_converter)
+                await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+        except (RuntimeError, RPCError, TimeoutError) as error:
+            if time.monotonic() >= say_at:
+                say_at = time.monotonic() + SAY_EVERY
+                log.warning("Waiting for the Temporal server", extra={"address": address, "error": error})
+            await asyncio.sleep(0.5)
+        else:
+            log.info("Connected", extra={"address": address, "namespace": client.namespace})
+            return client
+
+
+async def unless(asked: asyncio.Event, work: Awaitable[T]) -> T | None:
+    """What the work returns; None when the end is asked for first, and the work is cancelled then."""
+    working = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(asked.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        working.cancel()
+        await asyncio.wait({working})
+        return None
+    finally:
+        waiting.cancel()
+
+
+def end_with_owner() -> None:
+    """This process ends at once when its supervisor is gone, however that came about."""
+    pipe = os.environ.pop(OWNER_PIPE, None)
+    if pipe is None:
+        return
+
+    def watch(descriptor: int) -> None:
+        os.read(descriptor, 1)  # nobody writes: it returns when the last writer is gone
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(int(pipe),), name="owner", daemon=True).start()
+
+
+# The supervisor
+
+
+class Supervisor:
+    """Keeps one process for each name running in its own process group, until it is asked to end."""
+
+    def __init__(
+        self,
+        commands: Mapping[str, Sequence[str]],
+        *,
+        finish_within: float = 30.0,
+        shortest_pause: float = 0.5,
+        longest_pause: float = 30.0,
+        settled_after: float = 60.0,
+    ) -> None:
+        self._commands = dict(commands)
+        self._finish_within = finish_within
+        self._shortest_pause = shortest_pause
+        self._longest_pause = longest_pause
+        self._settled_after = settled_after
+        self._asked = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._all_finished = True
+
+    async def run(self) -> int:
+        """The exit code: 0 when every process finished after it was asked to, 1 when one had to be killed."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._asked.set)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        reading, writing = os.pipe()
+        try:
+            await asyncio.gather(*(self._keep(name, reading) for name in self._commands))
+        finally:
+            os.close(writing)
+            os.close(reading)
+            loop.remove_signal_handler(signal.SIGTERM)
+            loop.remove_signal_handler(signal.SIGINT)
+        return 0 if self._all_finished else 1
+
+    def _interrupt(self) -> None:
+        (self._hurry if self._asked.is_set() else self._asked).set()
+
+    async def _keep(self, name: str, pipe: int) -> None:
+        pause = self._shortest_pause
+        while not self._asked.is_set():
+            started_at = time.monotonic()
+            process = await asyncio.create_subprocess_exec(
+                *self._commands[name],
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(pipe,),
+                env={**os.environ, OWNER_PIPE: str(pipe)},
+            )
+            log.info("Process started", extra={"role": name, "pid": process.pid})
+            await unless(self._asked, process.wait())
+            if self._asked.is_set():
+                await self._finish(name, process)
+                return
+            if time.monotonic() - started_at >= self._settled_after:
+                pause = self._shortest_pause
+            facts = {"role": name, "pid": process.pid, "exit_code": process.returncode, "restart_in": pause}
+            log.warning("Process ended unasked", extra=facts)
+            await unless(self._asked, asyncio.sleep(pause))
+            pause = min(2 * pause, self._longest_pause)
+
+    async def _finish(self, name: str, process: asyncio.subprocess.Process) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._finish_within):
+                await unless(self._hurry, process.wait())
+        if process.returncode is None:
+            self._all_finished = False
+            log.warning("Process killed", extra={"role": name, "pid": process.pid})
+            process.kill()
+            await process.wait()
+        log.info("Process ended", extra={"role": name, "pid": process.pid, "exit_code": process.returncode})
+
+
+# The log
+
+
+class Line(logging.Formatter):
+    """One line for each decision: instant, level, a constant message, and the facts as `name=value`."""
+
+    _own = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"})
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        # What the SDK says about the workflow or activity is in its message already.
+        facts = {
+            name: value
+            for name, value in record.__dict__.items()
+            if name not in self._own and not name.startswith(("temporal_", "_"))
+        }
+        said = "".join(f" {name}={self._shown(value)}" for name, value in facts.items())
+        line = f"{at} {record.levelname} {record.getMessage()}{said}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+    @staticmethod
+    def _shown(value: object) -> str:
+        text = str(value)
+        return text if text.isprintable() and not {" ", '"', "="} & {*text} else json.dumps(text)
+
+
+def log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Line())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(
+        prog="headgate worker", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--role", choices=sorted(ROLES), help="be this one process; without it: supervise all of them")
+    role: str | None = parser.parse_args(arguments).role
+    log_to_stderr()
+    if role is None:
+        commands = {name: [sys.executable, "-m", "worker", "--role", name] for name in ROLES}
+        return asyncio.run(supervise(commands))
+    end_with_owner()
+    try:
+        asyncio.run(run_role(role))
+    except Exception:
+        log.exception("Worker failed", extra={"role": role})
+        return 1
+    return 0
+
+
+async def supervise(commands: Mapping[str, Sequence[str]]) -> int:
+    """A supervisor belongs to the loop it runs in."""
+    return await Supervisor(commands).run()
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The SDK's threads may touch an interpreter that is going down (sdk-python#300): leave without that.
+    os._exit(code)
