@@ -27,6 +27,7 @@ from typing import IO, Final, TypeAlias
 from temporalio.testing import WorkflowEnvironment
 
 from headgate.errors import Unreachable
+from headgate.settings import Settings
 from starter import guard
 
 CLI_VERSION: Final = "1.8.2"  # as pinned in tools/temporal/go.mod
@@ -59,14 +60,6 @@ def silent(line: str) -> None:
     """Progress that nobody wants to see."""
 
 
-def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Where fetched binaries are kept."""
-    if chosen := environ.get("HEADGATE_CACHE"):
-        return Path(chosen).expanduser()
-    base = environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "headgate"
-
-
 def find_binary(
     progress: Progress,
     *,
@@ -80,7 +73,7 @@ def find_binary(
         if answers(Path(on_path)):
             return Path(on_path)
         progress(f"{on_path} does not answer `--version` like a Temporal CLI: looking further")
-    cached = cache_folder(environ) / f"temporal-{CLI_VERSION}"
+    cached = Settings.from_environ(environ).cache_dir / f"temporal-{CLI_VERSION}"
     if not cached.is_file():
         fetch(cached, [download or download_binary, build or build_binary], progress, environ)
     return cached
@@ -103,7 +96,7 @@ def fetch(target: Path, ways: Sequence[Fetch], progress: Progress, environ: Mapp
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ServerUnavailable(
-            f"the cache folder {target.parent} cannot be made ({error.strerror}): point HEADGATE_CACHE to one that can"
+            f"the cache folder {target.parent} cannot be made ({error.strerror}): point HEADGATE_CACHE_DIR to one that can"
         ) from error
     with exclusive(target.with_name(f"{target.name}.lock"), progress):
         if target.is_file():
@@ -117,7 +110,8 @@ def fetch(target: Path, ways: Sequence[Fetch], progress: Progress, environ: Mapp
                 way(partial, progress, environ)
             except FetchFailed as error:
                 failures.append(str(error))
-                progress(str(error))
+                if way is not ways[-1]:
+                    progress(str(error))
                 continue
             if answers(partial):
                 partial.replace(target)
@@ -160,7 +154,6 @@ def download_binary(target: Path, progress: Progress, environ: Mapping[str, str]
             CLI_MODULE.parent.parent,
             lambda lines, last, spent: progress(f"  downloading the Temporal CLI, {spent}"),
         )[1]
-        # What came decides, not the exit code: a client that ends right after its last call may crash at exit.
         binaries = [path for path in Path(folder).rglob("temporal*") if path.is_file() and answers(path)]
         if not binaries:
             raise FetchFailed(f"the Temporal CLI cannot be downloaded: {said[-1] if said else 'nothing came'}")
@@ -180,12 +173,15 @@ def download_into(folder: str) -> None:
             )
         await environment.shutdown()
 
+    failure = ""
     try:
         asyncio.run(start_once())
     except TimeoutError:
-        sys.exit(f"it took more than {DOWNLOAD_WITHIN:g} s")
+        failure = f"it took more than {DOWNLOAD_WITHIN:g} s"
     except RuntimeError as error:
-        sys.exit(str(error))
+        failure = str(error)
+    print(failure, flush=True)
+    os._exit(1 if failure else 0)  # not sys.exit: the SDK may crash at exit, and the crash would be the last line
 
 
 def build_binary(target: Path, progress: Progress, environ: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from starter.devserver import ServerUnavailable, claim, configured_address, find_binary
-from starter.temporal_cli import CLI_VERSION, FetchFailed, Progress, build_binary, cache_folder, guarded, silent
+from starter.temporal_cli import CLI_VERSION, FetchFailed, Progress, build_binary, guarded, silent
 from tests.eventually import eventually
 
 CLI = "#!/bin/sh\necho temporal version 0.0.0\n"
@@ -43,11 +43,11 @@ def brings_cli(target: Path, progress: Progress, environ: Mapping[str, str]) -> 
 def environ(tmp_path: Path) -> dict[str, str]:
     """An environment with nothing on PATH and an empty cache."""
     (tmp_path / "bin").mkdir()
-    return {"PATH": str(tmp_path / "bin"), "HEADGATE_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    return {"PATH": str(tmp_path / "bin"), "HEADGATE_CACHE_DIR": str(tmp_path / "cache"), "HOME": str(tmp_path)}
 
 
 def cached(environ: Mapping[str, str]) -> Path:
-    return Path(environ["HEADGATE_CACHE"]) / f"temporal-{CLI_VERSION}"
+    return Path(environ["HEADGATE_CACHE_DIR"]) / f"temporal-{CLI_VERSION}"
 
 
 def test_path_comes_before_the_cache(environ: dict[str, str]) -> None:
@@ -97,15 +97,9 @@ def test_where_nothing_works_the_message_says_what_to_do(environ: dict[str, str]
 
 def test_a_cache_that_cannot_be_made_is_named(environ: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    environ["HEADGATE_CACHE"] = str(tmp_path / "file" / "cache")
-    with pytest.raises(ServerUnavailable, match="HEADGATE_CACHE"):
+    environ["HEADGATE_CACHE_DIR"] = str(tmp_path / "file" / "cache")
+    with pytest.raises(ServerUnavailable, match="HEADGATE_CACHE_DIR"):
         find_binary(silent, environ=environ)
-
-
-def test_the_cache_follows_the_environment() -> None:
-    assert cache_folder({"HEADGATE_CACHE": "/a", "XDG_CACHE_HOME": "/b"}) == Path("/a")
-    assert cache_folder({"XDG_CACHE_HOME": "/b"}) == Path("/b/headgate")
-    assert cache_folder({}) == Path.home() / ".cache" / "headgate"
 
 
 def test_the_final_name_appears_only_when_the_file_is_whole(environ: dict[str, str]) -> None:
