@@ -1,0 +1,102 @@
+"""The console script `headgate`: every command by its name, and the one place that turns an error into an exit code.
+
+0  done                                       2  the caller's mistake
+1  the request or an operation failed         3  a service could not be reached
+130  interrupted                              70  a defect of headgate itself
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from headgate.errors import HeadgateError, InvalidRequest
+from starter import doctor, limiting, looking, serving, steering, submitting
+from starter.surroundings import Surroundings
+
+DONE: Final = 0
+MISTAKE: Final = 2
+UNREACHABLE: Final = 3
+DEFECT: Final = 70
+INTERRUPTED: Final = 130
+
+app = typer.Typer(
+    name="headgate",
+    help="Bulk requests against quota-limited APIs, never over quota, nothing lost, nothing doubled.",
+    epilog="New here? headgate demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("submit")(submitting.submit_command)
+app.command("status")(looking.status_command)
+app.command("watch")(looking.watch_command)
+app.command("list")(looking.list_command)
+app.command("results")(looking.results_command)
+app.command("pause")(steering.pause_command)
+app.command("resume")(steering.resume_command)
+app.command("cancel")(steering.cancel_command)
+app.command("reprioritise")(steering.reprioritise_command)
+app.add_typer(limiting.limiter, name="limiter")
+app.command("worker")(serving.worker_command)
+app.command("server")(serving.server_command)
+app.command("emulator")(serving.emulator_command)
+app.command("doctor")(doctor.doctor_command)
+
+
+def main() -> NoReturn:
+    """The process ends here and nowhere else.
+
+    `os._exit`, because a short-lived Temporal client crashes in part of its runs while the interpreter finalises
+    (temporalio/sdk-python#300): the exit code would be a signal's.
+    """
+    code = run(sys.argv[1:], Surroundings())
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def run(arguments: Sequence[str], surroundings: Surroundings) -> int:
+    """The exit code of one command line; whatever went wrong has been said in one sentence on the standard error."""
+    try:
+        code = typer.main.get_command(app).main(
+            list(arguments), prog_name="headgate", standalone_mode=False, obj=surroundings
+        )
+        surroundings.out.file.flush()
+    except TyperException as error:
+        return _said(surroundings, error.format_message(), MISTAKE)
+    except InvalidRequest as error:
+        return _said(surroundings, str(error), MISTAKE)
+    except HeadgateError as error:
+        return _said(surroundings, str(error), UNREACHABLE)
+    except BrokenPipeError:  # whoever reads has seen enough
+        return DONE
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else DONE if error.code is None else MISTAKE
+    except Exception as error:
+        if surroundings.environ.get("HEADGATE_DEBUG"):
+            traceback.print_exc()
+        named = f"{type(error).__name__}: {error}"
+        return _said(surroundings, f"a defect of headgate: {named} (HEADGATE_DEBUG=1 shows where)", DEFECT)
+    return code if isinstance(code, int) else DONE
+
+
+def _said(surroundings: Surroundings, sentence: str, code: int) -> int:
+    if sentence:
+        with suppress(OSError):
+            surroundings.say(f"headgate: {' '.join(sentence.replace('Value error, ', '').split())}")
+    return code
+
+
+if __name__ == "__main__":
+    main()

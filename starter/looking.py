@@ -1,0 +1,124 @@
+"""`headgate status`, `watch`, `list`, `results`: looking changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from activities.results import Outcome, read_results
+from activities.store import Store
+from headgate.models import State
+from starter.client import UnknownRequest
+from starter.following import exit_code, follow, follow_on
+from starter.render import progress_line, progress_panel, requests_table
+from starter.surroundings import Surroundings, of, waiting_for
+
+RequestId = Annotated[str, typer.Argument(metavar="ID", help="The request's id, as submit printed it.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs: JSON on the standard output.")]
+
+
+def status_command(context: typer.Context, id_: RequestId, as_json: Json = False) -> None:
+    """Where a request stands.
+
+    Example: headgate status orders-7 --json
+    """
+    waiting_for(_status(of(context), id_, as_json=as_json))
+
+
+async def _status(surroundings: Surroundings, request_id: str, *, as_json: bool) -> None:
+    view = await (await surroundings.service()).progress(request_id)
+    if as_json:
+        surroundings.answer(view.model_dump(mode="json"))
+    elif surroundings.out.is_terminal:
+        surroundings.out.print(progress_panel(view))
+    else:
+        surroundings.text(progress_line(view))
+
+
+def watch_command(context: typer.Context, id_: RequestId, as_json: Json = False) -> None:
+    """Stay with a request until it is over; exit 1 if anything failed.
+
+    Example: headgate watch orders-7
+    """
+    raise typer.Exit(waiting_for(_watch(of(context), id_, as_json=as_json)))
+
+
+async def _watch(surroundings: Surroundings, request_id: str, *, as_json: bool) -> int:
+    service = await surroundings.service()
+    if not as_json:
+        return exit_code(await follow_on(surroundings.out, service, request_id))
+    view = await follow(
+        service,
+        request_id,
+        show=lambda seen: surroundings.answer(seen.model_dump(mode="json")),
+        note=surroundings.say,
+    )
+    return exit_code(view)
+
+
+def list_command(
+    context: typer.Context,
+    state: Annotated[State | None, typer.Option(help="Only requests in this state.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only requests of this project.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only requests of this owner.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the youngest first.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Requests, the youngest first; with --json one object a line.
+
+    Example: headgate list --state running --project demo
+    """
+    wished = {"HeadgateState": state, "HeadgateProject": project, "HeadgateOwner": owner}
+    filters = {attribute: value for attribute, value in wished.items() if value is not None}
+    waiting_for(_list(of(context), filters, limit, as_json=as_json))
+
+
+async def _list(surroundings: Surroundings, filters: dict[str, str], limit: int, *, as_json: bool) -> None:
+    service = await surroundings.service()
+    rows = [row async for row in service.requests(filters, limit)]
+    if as_json:
+        for row in rows:
+            surroundings.answer(asdict(row))
+    elif rows:
+        surroundings.out.print(requests_table(rows))
+    else:
+        surroundings.say("no requests" if not filters else "no requests like that")
+
+
+def results_command(
+    context: typer.Context,
+    id_: RequestId,
+    outcome: Annotated[Outcome | None, typer.Option(help="Only operations with this outcome.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What became of every operation, streamed; with --json one object a line.
+
+    Example: headgate results orders-7 --outcome failed --json > failed.jsonl
+    """
+    waiting_for(_results(of(context), id_, outcome, as_json=as_json))
+
+
+async def _results(surroundings: Surroundings, request_id: str, outcome: Outcome | None, *, as_json: bool) -> None:
+    store = Store.open(surroundings.settings.store)
+    unknown: UnknownRequest | None = None
+    state: State | None = None
+    try:
+        state = await (await surroundings.service()).over(request_id)
+    except UnknownRequest as error:  # the store remembers longer than the server
+        unknown = error
+    found = False
+    async for result in read_results(store, request_id, outcome, closed=state in ("cancelled", "failed")):
+        found = True
+        surroundings.text(json.dumps(result, ensure_ascii=False) if as_json else _in_words(result))
+    if unknown is not None and not found:
+        raise unknown
+
+
+def _in_words(result: Mapping[str, Any]) -> str:
+    applied = "" if result["applied"] == "yes" else f", applied: {result['applied']}"
+    reason = f": {result['reason']}" if result.get("reason") else ""
+    return f"line {result['line']} ({result['id']}) {result['outcome']}{applied}{reason}"

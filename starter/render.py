@@ -1,0 +1,137 @@
+"""How a request and a limiter look to a person: one line where output is lines, a panel where it is a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from headgate.models import LimiterSettings, LimiterView, ProgressView
+from starter.client import RequestRow
+
+OVER = frozenset({"completed", "cancelled", "failed"})
+_COLOURS = {
+    "planning": "cyan",
+    "running": "green",
+    "waiting": "yellow",
+    "paused": "yellow",
+    "completed": "bold green",
+    "cancelled": "magenta",
+    "failed": "bold red",
+}
+_REASONS_SHOWN = 10
+
+
+def percent(view: ProgressView) -> int:
+    """How much of the request has an outcome; 100 only when all of it has."""
+    counts = view.operations
+    if not counts.total:
+        return 100 if view.state == "completed" else 0
+    return (counts.total - counts.remaining) * 100 // counts.total
+
+
+def progress_line(view: ProgressView) -> str:
+    """The request in one line."""
+    counts = view.operations
+    parts = [
+        f"{view.id}: {view.state} {percent(view)}%",
+        f"{counts.succeeded:,} of {counts.total:,} operations succeeded",
+    ]
+    parts += [f"{counts.failed:,} failed"] if counts.failed else []
+    parts += [f"{counts.unprocessed:,} unprocessed"] if counts.unprocessed else []
+    parts.append(f"{view.calls.made:,} of {view.calls.planned:,} calls")
+    if view.state not in OVER:
+        parts += [f"{view.rate_per_minute:,.0f}/min"] if view.rate_per_minute else []
+        parts += [f"done about {clock_time(view.eta_at)}"] if view.eta_at else []
+        parts += [waiting_text(view)] if view.waiting.reason else []
+    return ", ".join(parts)
+
+
+def waiting_text(view: ProgressView) -> str:
+    """What the request waits for, and until when where that is known."""
+    until = f" until {clock_time(view.waiting.until)}" if view.waiting.until else ""
+    return f"waiting: {view.waiting.reason}{until}"
+
+
+def progress_panel(view: ProgressView, note: str = "") -> RenderableType:
+    """The request as a panel: bar, counts, rate, what it waits for."""
+    counts, calls = view.operations, view.calls
+    head = Text.assemble((view.state, _COLOURS.get(view.state, "")), f"  {percent(view)}%  priority {view.priority}")
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row(
+        "operations",
+        f"{counts.succeeded:,} succeeded, {counts.failed:,} failed, {counts.unprocessed:,} unprocessed, {counts.remaining:,} to go",
+    )
+    facts.add_row("calls", f"{calls.made:,} made of {calls.planned:,} planned, {calls.retried:,} retried")
+    if view.state not in OVER:
+        facts.add_row("rate", f"{view.rate_per_minute:,.0f} calls/min")
+        facts.add_row("done", f"about {clock_time(view.eta_at)}" if view.eta_at else "not known yet")
+    if view.waiting.reason:
+        facts.add_row("", Text(waiting_text(view), style="yellow"))
+    for reason, count in _most(view.failures):
+        facts.add_row("failed", Text(f"{count:,} × {reason}", style="red"))
+    if note:
+        facts.add_row("", Text(note, style="yellow"))
+    bar = ProgressBar(total=max(counts.total, 1), completed=counts.total - counts.remaining)
+    return Panel(Group(head, bar, facts), title=Text(view.id), title_align="left")
+
+
+def requests_table(rows: Iterable[RequestRow]) -> Table:
+    """One row a request."""
+    table = Table("id", "state", "done", "priority", "owner", "project", "started", box=None, pad_edge=False)
+    for row in rows:
+        state = Text(row.state, style=_COLOURS.get(row.state, ""))
+        table.add_row(
+            Text(row.id), state, f"{row.percent}%", row.priority, Text(row.owner), Text(row.project), row.started_at
+        )
+    return table
+
+
+def settings_lines(settings: LimiterSettings) -> list[str]:
+    """The quotas in words."""
+    window = seconds(settings.window_ns)
+    return [
+        f"reads    {settings.read_per_project} a project, {settings.read_per_user} a user, in {window}",
+        f"writes   {settings.write_per_project} a project, {settings.write_per_user} a user, in {window}",
+        f"spacing  {seconds(settings.spreadsheet_spacing_ns)} between two writes to one spreadsheet",
+        f"slack    a token is good for {seconds(settings.token_valid_for_ns)}, a call may travel {seconds(settings.network_spread_ns)}",
+    ]
+
+
+def limiter_lines(view: LimiterView) -> list[str]:
+    """The limiter in a few lines."""
+    lines = [f"limiter of project {view.project}", *settings_lines(view.settings)]
+    if view.quiet_until_ns > view.now_ns:
+        lines.append(
+            f"quiet    for {seconds(view.quiet_until_ns - view.now_ns)}: the tokens of the limiter before it run out"
+        )
+    lines.append(
+        f"tokens   {view.granted:,} granted, {view.returned:,} returned, {view.booked:,} booked now, {view.throttled:,} × 429"
+    )
+    for name, facts in view.buckets.items():
+        lines += [f"bucket   {name}: " + ", ".join(f"{key} {value:g}" for key, value in facts.items())]
+    lines += ["waits    " + ", ".join(f"{key} {value}" for key, value in waiter.items()) for waiter in view.waiters]
+    return lines
+
+
+def seconds(span_ns: int) -> str:
+    """A span, as short as it can be said."""
+    return f"{span_ns / 1_000_000_000:g} s"
+
+
+def clock_time(instant: str | None) -> str:
+    """An instant of a view as a time of day in the reader's zone, with the date unless it is today."""
+    if not instant:
+        return "-"
+    local = datetime.fromisoformat(instant).astimezone()
+    today = datetime.now(UTC).astimezone().date()
+    return local.strftime("%H:%M:%S" if local.date() == today else "%Y-%m-%d %H:%M")
+
+
+def _most(failures: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(failures.items(), key=lambda pair: (-pair[1], pair[0]))[:_REASONS_SHOWN]
