@@ -230,6 +230,7 @@ class Operation(Message):
     placement: Literal["", "table"] = ""
     request: dict[str, object] = {}
     sheet_id: int | None = None
+    gone_sheets: tuple[int, ...] = ()
 
 
 class PlannedBatch(Message):
@@ -306,6 +307,7 @@ class SendLease(Message):
     holder: str
     epoch: int
     lanes: tuple[LaneSending, ...]
+    valid_for_ns: int = 300_000_000
 
 
 class BatchDone(Message):

@@ -1,0 +1,185 @@
+"""Replies as tagged values: what an answer says about the call's effect, and about what to do next.
+
+1. `read_reply` never raises, whatever came back: HTML, half a body, another envelope, nothing.
+2. A reply that leaves the effect of a write open says so (`applied` is "unknown"); only what Google refuses before it
+   looks at the request counts as not applied.
+3. A quota error is Throttled in whatever dress it comes: 429, 403 with a rate reason, 500 with its text.
+
+Source: reference/sheets.md sections 1.2 and 2.2.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from headgate.models import SECOND_NS, Kind
+
+Unsure = Literal["no", "unknown"]
+Scope = Literal["operation", "spreadsheet", "batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A good answer: the call took effect."""
+
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """Refused for rate: nothing took effect. `kind` None and `scope` "" when the answer named no quota."""
+
+    scope: Literal["project", "user", ""] = ""
+    kind: Kind | None = None
+    quota_value: int = 0
+    retry_after_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """An answer that says nothing about the effect, or that the API failed; `slow` when it ran out of time."""
+
+    why: str
+    applied: Unsure = "unknown"
+    slow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """No answer at all. `applied` "no" only if the request certainly never left (the connection was refused)."""
+
+    why: str
+    applied: Unsure = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """The request is larger than the API takes: nothing took effect."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthorised:
+    """The credential was not accepted: nothing took effect, and a fresh one is worth one repeat."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Invalid: this call did not take effect. `index` and `kind` name the sub-request at fault; `range` a range it could not read."""
+
+    reason: str
+    index: int | None = None
+    kind: str = ""
+    fence_refused: bool = False
+    scope: Scope = "batch"
+    status: int = 400
+    range: str = ""
+
+
+Reply = Answered | Throttled | Busy | Lost | TooLarge | Unauthorised | Refused
+
+LONGEST_REASON = 500
+_CULPRIT = re.compile(r"Invalid (?:requests|data)\[(\d+)\](?:\.(\w+))?:\s*(.*)", re.DOTALL)
+_DUPLICATE_FENCE = re.compile(r"metadata with (?:that )?ID.*already exists|already exists.*metadata", re.IGNORECASE)
+_BAD_RANGE = re.compile(r"Unable to parse range: (.*)", re.DOTALL)
+_RATE_REASONS = frozenset(["rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "quotaExceeded"])
+_TOO_LARGE = re.compile(r"payload size exceeds|in a single batch", re.IGNORECASE)
+_TRANSIENT = (408, 409, 500, 502, 503, 504)
+
+
+def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
+    """What an answer means. `headers` may be in any case; `body` is the whole body, decompressed."""
+    parsed = _parsed(body)
+    if 200 <= status < 300:
+        return Answered(parsed) if isinstance(parsed, dict) else Busy("the answer could not be read")
+    error = parsed.get("error") if isinstance(parsed, dict) else None
+    error = error if isinstance(error, dict) else {}
+    message = _message(error, status)
+    reasons = _reasons(error)
+    if _is_rate(status, message, reasons):
+        return _throttled(error, message, headers)
+    if status == 401:
+        return Unauthorised(message)
+    if status in _TRANSIENT or (status > 500 and status != 501):
+        return Busy(message, slow=status in (408, 504))
+    if status in (413, 414) or (status == 400 and _TOO_LARGE.search(message)):
+        return TooLarge(message)
+    return _refused(status, error, message)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _message(error: dict[str, Any], status: int) -> str:
+    message = error.get("message")
+    if isinstance(message, str) and message.strip():
+        return message.strip()[:LONGEST_REASON]
+    return f"the API answered {status} without a reason"
+
+
+def _reasons(error: dict[str, Any]) -> set[str]:
+    listed = [*_dicts(error.get("errors")), *_dicts(error.get("details"))]
+    return {entry["reason"] for entry in listed if isinstance(entry.get("reason"), str)}
+
+
+def _dicts(value: object) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _is_rate(status: int, message: str, reasons: set[str]) -> bool:
+    if status == 429:
+        return True
+    if status == 403:
+        return bool(reasons & _RATE_REASONS) or message.startswith(("Quota exceeded", "Rate Limit Exceeded"))
+    return status in (500, 503) and "quota exceeded" in message.lower()
+
+
+def _throttled(error: dict[str, Any], message: str, headers: Mapping[str, str]) -> Throttled:
+    named, value = message, 0
+    for entry in _dicts(error.get("details")):
+        metadata = entry.get("metadata")
+        if isinstance(metadata, dict):
+            named = f"{metadata.get('quota_limit', '')} {metadata.get('quota_metric', '')} {message}"
+            text = str(metadata.get("quota_limit_value", ""))
+            value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    lowered = named.lower().replace(" ", "").replace("_", "")
+    scope: Literal["project", "user", ""] = ""
+    if "peruser" in lowered or "userratelimit" in "".join(_reasons(error)).lower():
+        scope = "user"
+    elif "perproject" in lowered or "perminute" in lowered:
+        scope = "project"
+    kind: Kind | None = "read" if "readrequests" in lowered else "write" if "writerequests" in lowered else None
+    return Throttled(scope, kind, value, _retry_after(headers))
+
+
+def _retry_after(headers: Mapping[str, str]) -> int:
+    for name, value in headers.items():
+        if name.lower() == "retry-after" and value.strip().isascii() and value.strip().isdigit():
+            return min(int(value.strip()[:6]), 3_600) * SECOND_NS
+    return 0
+
+
+def _refused(status: int, error: dict[str, Any], message: str) -> Refused:
+    if status in (403, 404) or error.get("status") == "FAILED_PRECONDITION":
+        return Refused(message, scope="spreadsheet", status=status)
+    if found := _CULPRIT.search(message):
+        index, kind = int(found[1][:9]), found[2] or ""
+        fence = index == 0 and kind == "createDeveloperMetadata" and bool(_DUPLICATE_FENCE.search(found[3]))
+        return Refused(message, index, kind, fence, "operation", status, _bad_range(found[3]))
+    return Refused(message, status=status, range=_bad_range(message))
+
+
+def _bad_range(message: str) -> str:
+    found = _BAD_RANGE.search(message)
+    return found[1].strip() if found else ""

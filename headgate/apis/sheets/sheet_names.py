@@ -1,0 +1,103 @@
+"""Titles that a lane's own lines make and unmake, followed in order while planning.
+
+1. A sheet that a line adds gets its id here, if the line names none: a resend then adds no second one.
+2. An operation on a sheet that an earlier line of its lane added or renamed carries that sheet's id.
+3. A sheet that an earlier line renamed or deleted no longer answers to the title that the look-up knows it by.
+
+What other lanes, requests or people do to titles meanwhile is not seen. Source: reference/sheets.md sections 2.1 and 4.8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from headgate.apis.sheets import a1
+from headgate.apis.sheets.fences import sheet_id_for
+from headgate.models import Operation
+
+
+@dataclass(slots=True)
+class SheetNames:
+    """What the lines so far say about one spreadsheet's sheets; empty for most lanes."""
+
+    ids: dict[str, int] = field(default_factory=dict)
+    gone: tuple[int, ...] = ()
+    moved: tuple[int, ...] = ()
+    first: int | None = None
+
+    def settle(self, operation: Operation, nonce: str) -> Operation:
+        """The operation with every sheet id that is known already; a raw request also changes what is known."""
+        if operation.op == "request":
+            return self._follow(operation, nonce)
+        if not (self.ids or self.gone or self.moved or self.first is not None):
+            return operation
+        title = a1.parse(operation.range).title
+        known = self.ids.get(title) if title else self.first
+        if known is not None:
+            return operation.model_copy(update={"sheet_id": known})
+        passed_over = self.gone if title else self.moved
+        return operation.model_copy(update={"gone_sheets": passed_over}) if passed_over else operation
+
+    def _follow(self, operation: Operation, nonce: str) -> Operation:
+        kind, body = next(iter(operation.request.items()))
+        fields: dict[str, Any] = dict(body) if isinstance(body, dict) else {}
+        match kind:
+            case "addSheet":
+                properties = dict(fields.get("properties") or {})
+                sheet_id = _whole(properties.get("sheetId"))
+                if sheet_id is None:
+                    sheet_id = sheet_id_for(nonce, operation.spreadsheet, operation.line)
+                self._added(sheet_id, properties.get("title"), properties.get("index"))
+                return _with(operation, kind, {**fields, "properties": {**properties, "sheetId": sheet_id}})
+            case "duplicateSheet":
+                sheet_id = _whole(fields.get("newSheetId"))
+                if sheet_id is None:
+                    sheet_id = sheet_id_for(nonce, operation.spreadsheet, operation.line)
+                self._added(sheet_id, fields.get("newSheetName"), fields.get("insertSheetIndex"))
+                return _with(operation, kind, {**fields, "newSheetId": sheet_id})
+            case "deleteSheet":
+                self._unnamed(_whole(fields.get("sheetId")) or 0)
+                self._moved_away(_whole(fields.get("sheetId")) or 0)
+            case "updateSheetProperties":
+                self._updated(fields)
+        return operation
+
+    def _updated(self, fields: dict[str, Any]) -> None:
+        properties = fields.get("properties") or {}
+        mask = {path.strip().removeprefix("properties.") for path in str(fields.get("fields") or "").split(",")}
+        sheet_id = _whole(properties.get("sheetId")) or 0
+        if mask & {"title", "*"} and isinstance(properties.get("title"), str):
+            self._unnamed(sheet_id)
+            self.ids[properties["title"]] = sheet_id
+        if mask & {"index", "*"}:
+            if _whole(properties.get("index")) or "*" in mask:
+                self._moved_away(sheet_id)
+            else:
+                self.first = sheet_id
+
+    def _added(self, sheet_id: int, title: object, index: object) -> None:
+        if isinstance(title, str):
+            self.ids[title] = sheet_id
+        if _whole(index) == 0:
+            self.first = sheet_id
+
+    def _unnamed(self, sheet_id: int) -> None:
+        self.ids = {title: known for title, known in self.ids.items() if known != sheet_id}
+        if sheet_id not in self.gone:
+            self.gone = (*self.gone, sheet_id)
+
+    def _moved_away(self, sheet_id: int) -> None:
+        self.first = None if self.first == sheet_id else self.first
+        if sheet_id not in self.moved:
+            self.moved = (*self.moved, sheet_id)
+
+
+def _with(operation: Operation, kind: str, body: dict[str, Any]) -> Operation:
+    return operation.model_copy(update={"request": {kind: body}})
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    return int(value)

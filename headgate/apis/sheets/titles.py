@@ -1,0 +1,67 @@
+"""What a look-up of a spreadsheet's sheets taught: which id a title has, which sheet is first, how large each is.
+
+Source: reference/sheets.md sections 2 and 4.11.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headgate.models import Message, Operation
+
+
+class Sheet(Message):
+    """One sheet; `rows` and `columns` are its grid (0: not told)."""
+
+    sheet_id: int
+    title: str
+    index: int = 0
+    rows: int = 0
+    columns: int = 0
+
+
+class Titles(Message):
+    """The sheets of one spreadsheet, by rising index, as a look-up saw them."""
+
+    sheets: tuple[Sheet, ...] = ()
+
+    def sheet_id(self, title: str, gone: tuple[int, ...] = ()) -> int | None:
+        """The id of the sheet that has this title ("": the first one), passing over those in `gone`; None if there is none."""
+        for sheet in self.sheets:
+            if sheet.title == title or not title:
+                if sheet.sheet_id not in gone:
+                    return sheet.sheet_id
+                if title:
+                    return None
+        return None
+
+
+def titles_from(reply: object) -> Titles:
+    """The sheets that the look-up's answer lists; what is not a grid sheet's properties is passed over."""
+    sheets = []
+    listed: Any = reply.get("sheets", []) if isinstance(reply, dict) else []
+    for position, entry in enumerate(listed if isinstance(listed, list) else []):
+        found = entry.get("properties") if isinstance(entry, dict) else None
+        if not isinstance(found, dict) or not isinstance(found.get("title"), str):
+            continue
+        grid = found.get("gridProperties")
+        grid = grid if isinstance(grid, dict) else {}
+        sheets.append(
+            Sheet(
+                sheet_id=_int(found.get("sheetId")),
+                title=found["title"],
+                index=_int(found.get("index"), position),
+                rows=_int(grid.get("rowCount")),
+                columns=_int(grid.get("columnCount")),
+            )
+        )
+    return Titles(sheets=tuple(sorted(sheets, key=lambda sheet: sheet.index)))
+
+
+def needs_titles(operation: Operation, form: str) -> bool:
+    """The operation cannot be composed without a look-up."""
+    return form == "fenced" and operation.op in ("append", "update", "clear") and operation.sheet_id is None
+
+
+def _int(value: object, default: int = 0) -> int:
+    return value if isinstance(value, int) else default
