@@ -3,7 +3,7 @@
     requests/<id>/input-<sha256>.jsonl           the operations as they were submitted
     requests/<id>/plan/plan.json                 written last: which edition of the plan counts, and its numbers
     requests/<id>/plan/<edition>/batches.jsonl   every planned batch, a line each, in the order of their numbers
-    requests/<id>/plan/<edition>/index.bin       where batch n lies in it (`activities.spill.INDEX_ENTRY`)
+    requests/<id>/plan/<edition>/index.bin       where batch n lies in it (`activities.manifest.INDEX_ENTRY`)
     requests/<id>/plan/<edition>/refused.jsonl   the results of lines refused while planning
     requests/<id>/plan/<edition>/pages/<page>.json
     requests/<id>/titles/<thousand>/<lane>.json
@@ -24,6 +24,9 @@ from headgate.models import NAME_PATTERN
 
 _NAME: Final = re.compile(NAME_PATTERN)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_PART: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+#: The part that a batch sends first.
+FIRST_PART: Final = "0"
 _DIGITS: Final = 9
 _GROUP: Final = 1000
 
@@ -76,9 +79,11 @@ def titles_path(request_id: str, lane: int) -> str:
     return f"{request_root(request_id)}/titles/{_numbered(lane)}.json"
 
 
-def frozen_path(request_id: str, number: int, part: int) -> str:
-    """The body of one call, which never changes once stored; part 0 is the first that a batch sends."""
-    return f"{request_root(request_id)}/frozen/{_numbered(number)}-{part:06d}.bin"
+def frozen_path(request_id: str, number: int, part: str = FIRST_PART) -> str:
+    """The body of one call, which never changes once stored; a batch that is split has several parts."""
+    if not _PART.fullmatch(part):
+        raise InvalidRequest(f"{part[:80]!r} cannot name a part of a batch: take up to 64 letters, digits and . _ -")
+    return f"{request_root(request_id)}/frozen/{_numbered(number)}-{part}.bin"
 
 
 def journal_path(request_id: str, number: int) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Final
 
-#: A longer line is not read into memory; one call to Sheets carries less than half of this.
-LINE_LIMIT: Final = 4 * 1024 * 1024
+from headgate.apis.sheets.operations import LONGEST_LINE
+
+LINE_LIMIT: Final = LONGEST_LINE
 BOM: Final = b"\xef\xbb\xbf"
 
 

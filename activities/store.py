@@ -13,7 +13,7 @@ A power cut is not covered on a local folder: the operating system is not asked 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -148,7 +148,7 @@ class Store:
                 return False
         return True
 
-    async def open_blocks(self, path: str) -> AsyncIterator[bytes]:
+    async def open_blocks(self, path: str) -> AsyncGenerator[bytes, None]:
         """The object in blocks of about a mebibyte; raises FileNotFoundError if there is none."""
         with self._reaching():
             found = await obstore.get_async(self._backend, path)
