@@ -6,7 +6,7 @@ Drive calls are not Sheets calls: they are neither counted nor in the ledger (re
 from __future__ import annotations
 
 import csv
-import datetime
+import datetime as dt
 import io
 from urllib.parse import unquote
 
@@ -15,7 +15,7 @@ from aiohttp import web
 from emulator import entry, fields
 from emulator.dispatch import json_response
 from emulator.errors import Json, not_found
-from emulator.grid import Cell
+from emulator.grid import Cell, Value
 from emulator.library import Library
 from emulator.methods import decode
 from emulator.routes import parse_query
@@ -27,7 +27,7 @@ UPLOAD = "/upload/drive/v2/files/"
 
 
 def _instant(at: float) -> str:
-    moment = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    moment = dt.datetime.fromtimestamp(at, dt.UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
@@ -106,6 +106,6 @@ def _upload(library: Library, name: str, body: bytes) -> Json:
     return {"kind": "drive#file", "id": name, "title": sheet.title, "mimeType": MIME_TYPE}
 
 
-def _typed(text: str) -> tuple[entry.Value, Json | None]:
+def _typed(text: str) -> tuple[Value, Json | None]:
     value, number_format = entry.parse(text)
     return value, {"userEnteredFormat": {"numberFormat": number_format}} if number_format else None

@@ -7,7 +7,7 @@ looks like another date, time or money in some locale answers 501, so that no te
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import re
 
 from emulator.arithmetic import plain
@@ -31,7 +31,7 @@ _DOUBTFUL = re.compile(
     rf"|^({_MONTH}|{_LONG_MONTH})\.?[\s-]+\d|^\d{{1,2}}(st|nd|rd|th)?[\s-]*({_MONTH}|{_LONG_MONTH})\b",
     re.IGNORECASE,
 )
-_EPOCH = datetime.date(1899, 12, 30)
+_EPOCH = dt.date(1899, 12, 30)
 
 DATE_FORMAT: Json = {"type": "DATE", "pattern": "yyyy-mm-dd"}
 
@@ -64,7 +64,7 @@ def parse(text: str, locale: str = "en_US") -> tuple[Value, Json | None]:
     iso = _ISO_DATE.match(stripped)
     if iso is not None:
         try:
-            day = datetime.date(int(iso[1]), int(iso[2]), int(iso[3]))
+            day = dt.date(int(iso[1]), int(iso[2]), int(iso[3]))
         except ValueError:
             return text, None
         return (day - _EPOCH).days, DATE_FORMAT

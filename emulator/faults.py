@@ -63,7 +63,27 @@ EFFECTS = frozenset(
 )
 UNCOUNTED = frozenset({"throttle", "unauthorized", "forbidden"})
 FIELDS = frozenset(
-    ["method", "kind", "spreadsheet", "user", "path", "body", "nth", "every", "probability", "between", "times", "effect", "seconds", "status", "when", "message", "envelope", "level", "note"]
+    [
+        "method",
+        "kind",
+        "spreadsheet",
+        "user",
+        "path",
+        "body",
+        "nth",
+        "every",
+        "probability",
+        "between",
+        "times",
+        "effect",
+        "seconds",
+        "status",
+        "when",
+        "message",
+        "envelope",
+        "level",
+        "note",
+    ]
 )
 
 
@@ -172,10 +192,7 @@ class FaultPlan:
 
     def __init__(self, rules: Iterable[Mapping[str, Any]], seed: int, now: float) -> None:
         self.since = now
-        self.rules = [
-            Rule(given, random.Random(f"{seed}/{index}"))
-            for index, given in enumerate(rules)
-        ]
+        self.rules = [Rule(given, random.Random(f"{seed}/{index}")) for index, given in enumerate(rules)]
 
     def choose(self, seen: Seen) -> Fault | None:
         for rule in self.rules:

@@ -117,7 +117,7 @@ def matching(spreadsheet: Spreadsheet, lookup: Json, project: str) -> list[Json]
 
 
 def _visible(entry: Json, project: str) -> bool:
-    return entry["visibility"] == "DOCUMENT" or entry["project"] == project
+    return bool(entry["visibility"] == "DOCUMENT" or entry["project"] == project)
 
 
 def _agrees(entry: Json, lookup: Json) -> bool:

@@ -6,7 +6,7 @@ Known: `0`, `#,##0`, decimals, percent, a dollar sign, ISO and US dates. Without
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import re
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -24,7 +24,7 @@ _DEFAULTS = {
     "SCIENTIFIC": "0.00E+00",
 }
 _TOKENS = re.compile(r"yyyy|yy|mm|m|dd|d|hh|h|ss|s")
-_EPOCH = datetime.datetime(1899, 12, 30)  # noqa: DTZ001 - a serial number has no zone
+_EPOCH = dt.datetime(1899, 12, 30)  # noqa: DTZ001 - a serial number has no zone
 
 Scalar = str | bool | int | float
 
@@ -111,7 +111,7 @@ def by_format(value: Number, form: Json) -> str:
 def _date(value: Number, pattern: str) -> str:
     if re.sub(_TOKENS, "", pattern.lower()).strip("-/:. ,T"):
         raise not_emulated(f"the date format {pattern!r}")
-    moment = _EPOCH + datetime.timedelta(days=float(value))
+    moment = _EPOCH + dt.timedelta(days=float(value))
     previous = ""
 
     def shown(match: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ It imports nothing of headgate, so that it can convict it.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import signal
 import time
@@ -17,6 +18,7 @@ from typing import Self
 from urllib.parse import parse_qs
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
@@ -117,8 +119,6 @@ async def _token(request: web.BaseRequest) -> web.Response:
 
 
 def _subject(assertion: str) -> str:
-    import base64
-
     payload = assertion.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return str(claims.get("sub") or claims.get("iss"))
@@ -127,8 +127,8 @@ def _subject(assertion: str) -> str:
 def _unlimited(
     message: RawRequestMessage,
     payload: StreamReader,
-    protocol: RequestHandler[web.BaseRequest],
-    writer: web.AbstractStreamWriter,
+    protocol: RequestHandler,
+    writer: AbstractStreamWriter,
     task: asyncio.Task[None],
 ) -> web.BaseRequest:
     """The size of a payload is limited by the API's own 400, not by the server."""

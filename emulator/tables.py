@@ -23,9 +23,12 @@ def find(sheet: Sheet, within: Area) -> Area | None:
 
 def remember(sheet: Sheet, table: Area | None, written: Area) -> None:
     """Keeps a table that an append made longer, so that the next append need not scan it again."""
-    grown = written if table is None else table._replace(bottom=written.bottom)
+    if table is None or written.top != table.bottom:
+        return
+    grown = table._replace(bottom=written.bottom)
     narrow = grown.left <= written.left and written.right <= grown.right
-    if narrow and len(sheet.rows) <= grown.bottom and _closed(sheet, grown, written.top):
+    full = all(_has(sheet.row(index), grown.left, grown.right) for index in range(written.top, written.bottom))
+    if narrow and full and len(sheet.rows) <= grown.bottom and _closed(sheet, grown, written.top):
         sheet.table = grown
 
 

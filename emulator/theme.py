@@ -42,7 +42,7 @@ def shortest(value: float) -> float | int:
     """The shortest decimal that is the same 32-bit float."""
     exact = struct.unpack("f", struct.pack("f", value))[0]
     for digits in range(1, 10):
-        text = f"{value:.{digits}g}"
+        text = f"{exact:.{digits}g}"
         if struct.unpack("f", struct.pack("f", float(text)))[0] == exact:
             number = float(text)
             return int(number) if number.is_integer() else number
