@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,7 +105,9 @@ run_server({"Colour": "Keyword"}, port=0, ui_port=0, say=lambda line: print(line
 async def command_that_answers(log: Path) -> tuple[asyncio.subprocess.Process, int, int]:
     """`headgate server` in a process of its own, with the ports of the server and of its UI."""
     with log.open("w") as out:
-        command = await asyncio.create_subprocess_exec(sys.executable, "-c", COMMAND, stdout=out)
+        command = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", COMMAND, stdout=out, start_new_session=True
+        )
     said = await eventually(lambda: "Temporal UI" in log.read_text() and log.read_text(), timeout=60)
     port, ui_port = (int(line.rsplit(":", 1)[1]) for line in str(said).splitlines()[-2:])
     return command, port, ui_port
@@ -114,13 +118,16 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-async def test_the_command_runs_until_a_signal(signum: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("signum", "send"), [(signal.SIGTERM, os.kill), (signal.SIGINT, os.killpg)])
+async def test_the_command_runs_until_a_signal(
+    signum: signal.Signals, send: Callable[[int, int], None], tmp_path: Path
+) -> None:
+    """SIGTERM as a service manager sends it, to the one process; SIGINT as a terminal does, to the whole group."""
     command, port, ui_port = await command_that_answers(tmp_path / "log")
     client = await Client.connect(f"127.0.0.1:{port}")
     assert await client.service_client.check_health()
     assert listens(ui_port)
-    command.send_signal(signum)
+    send(command.pid, signum)
     assert await asyncio.wait_for(command.wait(), 10) == 0
     assert not listens(port)
 

@@ -78,10 +78,13 @@ async def test_roles_end_when_their_supervisor_is_killed(tmp_path: Path) -> None
     assert not finished(tmp_path)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_lets_every_role_finish(signum: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("signum", "send"), [(signal.SIGTERM, os.kill), (signal.SIGINT, os.killpg)])
+async def test_a_signal_lets_every_role_finish(
+    signum: signal.Signals, send: Callable[[int, int], None], tmp_path: Path
+) -> None:
+    """SIGTERM as a service manager sends it, to the one process; SIGINT as a terminal does, to the whole group."""
     async with supervised(tmp_path) as (supervisor, pids):
-        supervisor.send_signal(signum)
+        send(supervisor.pid, signum)
         assert await asyncio.wait_for(supervisor.wait(), 10) == 0
         assert not any(map(running, pids))
     assert len(finished(tmp_path)) == 2
