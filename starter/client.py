@@ -23,7 +23,6 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.limiter_start import CONFIGURE, last_settings, signal_with_start_limiter
 from headgate.errors import InvalidRequest, Unreachable
 from headgate.models import (
     BulkInput,
@@ -39,6 +38,7 @@ from headgate.models import (
 )
 from starter import connection
 from workflows import names
+from workflows.limiter_start import CONFIGURE, last_settings, signal_with_start_limiter
 
 QUERY_TIMEOUT: Final = timedelta(seconds=10)
 Action = Literal["pause", "resume", "cancel", "reprioritise"]

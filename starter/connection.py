@@ -12,7 +12,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.envconfig import ClientConfig
+from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.errors import HeadgateError, InvalidRequest, Unreachable
@@ -26,15 +26,12 @@ _ABSENT: Final = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RP
 _REFUSED: Final = {RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED}
 
 
-async def connect(*, within_s: float = CONNECT_WITHIN_S) -> Client:
-    """A client of the server that `TEMPORAL_*` and the Temporal profile name, `localhost:7233` if they name none.
+async def connect(address: str | None = None, *, within_s: float = CONNECT_WITHIN_S) -> Client:
+    """A client of the server at `address`, else of the one that `TEMPORAL_*` or the Temporal profile names, else of a local one.
 
     Raises `Unreachable` before `within_s` seconds have passed, whatever the address does with the attempt.
     """
-    try:
-        config = ClientConfig.load_client_connect_config()
-    except (RuntimeError, ValueError) as error:
-        raise InvalidRequest(f"the Temporal configuration cannot be read: {error}") from error
+    config = _configured() if address is None else ClientConnectConfig(target_host=address)
     address = config.setdefault("target_host", DEFAULT_ADDRESS) or DEFAULT_ADDRESS
     try:
         async with asyncio.timeout(within_s):
@@ -45,6 +42,13 @@ async def connect(*, within_s: float = CONNECT_WITHIN_S) -> Client:
         raise Unreachable(
             f"no Temporal server answers at {address}: start one with `headgate server`, or set TEMPORAL_ADDRESS"
         ) from error
+
+
+def _configured() -> ClientConnectConfig:
+    try:
+        return ClientConfig.load_client_connect_config()
+    except (RuntimeError, ValueError) as error:
+        raise InvalidRequest(f"the Temporal configuration cannot be read: {error}") from error
 
 
 def address_of(client: Client) -> str:

@@ -215,7 +215,14 @@ async def credential_findings(settings: Settings) -> list[Finding]:
             return [Finding("credentials", "good", f"none needed at {settings.sheets_url}: a user's name is its token")]
         found = await _credential("anybody", {"type": "adc"}, Path(), settings)
         cure = "write a TOML file with [users.NAME] and type = ..., and set HEADGATE_CREDENTIALS to its path"
-        return [Finding("credentials", found.state, f"HEADGATE_CREDENTIALS is not set, so every user is the same: {found.said}", cure)]
+        return [
+            Finding(
+                "credentials",
+                found.state,
+                f"HEADGATE_CREDENTIALS is not set, so every user is the same: {found.said}",
+                cure,
+            )
+        ]
     try:
         users = tomllib.loads(file.read_text(encoding="utf-8")).get("users")
     except OSError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
+from headgate.errors import InvalidRequest, Unreachable
 from workflows.names import SEARCH_ATTRIBUTES
 
 
@@ -45,20 +47,52 @@ def emulator_command(
     write_per_project: Annotated[int, typer.Option(min=1)] = 300,
     write_per_user: Annotated[int, typer.Option(min=1)] = 60,
     window: Annotated[float, typer.Option(metavar="SECONDS", help="The window that they count in.")] = 60.0,
+    window_mode: Annotated[
+        Literal["sliding", "fixed"], typer.Option(help="A window that slides, or a fixed minute.")
+    ] = "sliding",
     latency_ms: Annotated[float, typer.Option(min=0, help="How long an answer takes.")] = 0.0,
     jitter_ms: Annotated[float, typer.Option(min=0, help="How much that varies.")] = 0.0,
-    faults: Annotated[Path | None, typer.Option(help="Faults to inject, as JSON.")] = None,
+    faults: Annotated[Path | None, typer.Option(help="Faults to inject: JSON rules, see emulator/faults.py.")] = None,
+    spreadsheet: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="A spreadsheet that is there at the start.")
+    ] = None,
+    create_missing: Annotated[
+        bool, typer.Option("--create-missing", help="Create unknown ids instead of a 404.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="The same seed, the same faults.")] = 0,
 ) -> None:
     """Run the Sheets emulator, which enforces quotas and keeps a ledger of every call.
 
-    Example: headgate emulator --port 8080 --window 10 --write-per-project 50 --write-per-user 10
+    Example: headgate emulator --port 8080 --create-missing
     """
-    from emulator.__main__ import main
+    from emulator.faults import read_rules
+    from emulator.server import EmulatorSettings, serve
 
-    arguments = ["--port", str(port), "--window", str(window)]
-    arguments += ["--read-per-project", str(read_per_project), "--read-per-user", str(read_per_user)]
-    arguments += ["--write-per-project", str(write_per_project), "--write-per-user", str(write_per_user)]
-    arguments += ["--latency-ms", str(latency_ms), "--jitter-ms", str(jitter_ms)]
-    arguments += ["--no-quota"] if no_quota else []
-    arguments += ["--faults", str(faults)] if faults is not None else []
-    raise typer.Exit(main(arguments) or 0)
+    settings = EmulatorSettings(
+        quota=not no_quota,
+        read_per_project=read_per_project,
+        read_per_user=read_per_user,
+        write_per_project=write_per_project,
+        write_per_user=write_per_user,
+        window=window,
+        window_mode=window_mode,
+        latency_ms=latency_ms,
+        jitter_ms=jitter_ms,
+        faults=_rules(faults, read_rules),
+        create_missing=create_missing,
+        spreadsheets=tuple(spreadsheet or ()),
+        seed=seed,
+    )
+    try:
+        serve(settings, port)
+    except OSError as error:
+        raise Unreachable(f"port {port} on 127.0.0.1 cannot be used: {error.strerror}") from error
+
+
+def _rules(file: Path | None, read: Callable[[Path], Sequence[Mapping[str, Any]]]) -> Sequence[Mapping[str, Any]]:
+    if file is None:
+        return ()
+    try:
+        return read(file)
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(f"the faults in {file} cannot be read: {error}") from error
