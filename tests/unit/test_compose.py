@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from starter.devserver import claim
 from starter.temporal_cli import CLI_VERSION
+from tests.eventually import eventually
 from workflows.names import SEARCH_ATTRIBUTES
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +33,11 @@ def entries(key: str) -> list[str]:
 
 def values(key: str) -> list[str]:
     return re.findall(rf"^ +{key}: *(\S.*)$", COMPOSE, re.MULTILINE)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_every_published_port_is_bound_to_this_machine() -> None:
@@ -57,9 +67,24 @@ def test_the_versions_are_those_of_the_project() -> None:
 
 
 def test_the_search_attributes_are_those_of_the_project() -> None:
-    prefix = "--search-attribute="
-    asked = [part.removeprefix(prefix) for part in entries("command") if part.startswith(prefix)]
-    assert dict(part.split("=") for part in asked) == SEARCH_ATTRIBUTES
+    asked = re.findall(r"^ +- --search-attribute=(\w+)=(\w+)$", COMPOSE, re.MULTILINE)
+    assert dict(asked) == SEARCH_ATTRIBUTES
+
+
+async def test_the_emulators_command_serves_what_its_healthcheck_asks_for() -> None:
+    folded = re.search(r">-\n((?: {8}.*\n)+)", COMPOSE)
+    assert folded is not None
+    code = " ".join(line.strip() for line in folded[1].splitlines())
+    port = claim("port", 0)
+    assert '"0.0.0.0", 8080' in code
+    command = code.replace('"0.0.0.0", 8080', f'"127.0.0.1", {port}')
+    emulator = await asyncio.create_subprocess_exec(sys.executable, "-c", command)
+    try:
+        await eventually(lambda: answers(port), timeout=30)
+        assert emulator.returncode is None
+    finally:
+        emulator.kill()
+        await emulator.wait()
 
 
 def test_the_image_does_not_run_as_root_and_installs_by_hashes() -> None:
