@@ -1,0 +1,115 @@
+"""The parts of a batch: operations that travel together, frozen before they are first sent.
+
+1. A part's name, salt and operations never change, and so neither do its fence and its bytes.
+2. `unknown` means that a send may have taken effect, or still may; only a fence, a burn or a look-up takes that back.
+3. `tainted` means that an earlier, unfenced send of these operations may have taken effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel
+
+from headgate.apis.sheets.compose import Call, Composed, compose, compose_burn, compose_fence_look_up, sheet_key
+from headgate.apis.sheets.fences import Fence
+from headgate.apis.sheets.replies import Refused
+from headgate.apis.sheets.titles import Titles, needs_titles
+from headgate.errors import HeadgateError
+from headgate.models import Message, PlannedBatch
+
+Purpose = Literal["send", "fence_look_up", "burn"]
+Then = Literal["", "refuse", "fail", "split", "cancel"]
+
+
+class TitlesNeeded(HeadgateError):
+    """The batch writes to sheets by title, so a look-up of the titles has to come first."""
+
+
+class Step(Message):
+    """The next call of a batch: for which part, what for, and not before when (ns, server clock; 0: at once)."""
+
+    part: str
+    purpose: Purpose
+    call: Call
+    not_before_ns: int = 0
+
+
+class Part(BaseModel):
+    """One call's worth of a batch and how far it is. `members` and `owners` are positions in the batch's operations."""
+
+    name: str
+    members: tuple[int, ...]
+    salt: int = 0
+    tainted: bool = False
+    sweep: tuple[int, ...] = ()
+    call: Call | None = None
+    owners: tuple[tuple[int, ...], ...] = ()
+    sheets: dict[int, int] = {}
+    in_flight: bool = False
+    unknown: bool = False
+    attempts: int = 0
+    logins: int = 0
+    purpose: Purpose = "send"
+    then: Then = ""
+    reason: str = ""
+    refusal: Refused | None = None
+    burn_sent: bool = False
+    not_before_ns: int = 0
+
+    def fence(self, batch: PlannedBatch, nonce: str) -> Fence:
+        """The fence of this part; the same whenever it is asked for."""
+        return Fence.of(nonce, batch.spreadsheet, batch.lane, batch.number, self.name, self.salt)
+
+    def freeze(self, batch: PlannedBatch, nonce: str, titles: Titles | None) -> Composed:
+        """Composes the call, once; what could not be composed leaves the part. Raises TitlesNeeded without the titles."""
+        operations = [batch.operations[member] for member in self.members]
+        for member in self.members:
+            self._find_sheet(batch, member, titles)
+        local = {place: self.sheets[member] for place, member in enumerate(self.members) if member in self.sheets}
+        fence = self.fence(batch, nonce) if batch.form == "fenced" else None
+        composed = compose(operations, batch.form, batch.spreadsheet, local, fence, self.sweep)
+        self.call = composed.call
+        self.owners = tuple(tuple(self.members[place] for place in owner) for owner in composed.owners)
+        return composed
+
+    def _find_sheet(self, batch: PlannedBatch, member: int, titles: Titles | None) -> None:
+        operation = batch.operations[member]
+        if not needs_titles(operation, batch.form):
+            if operation.sheet_id is not None:
+                self.sheets[member] = operation.sheet_id
+            return
+        if titles is None:
+            raise TitlesNeeded
+        found = titles.sheet_id(sheet_key(operation), operation.gone_sheets)
+        if found is not None:
+            self.sheets[member] = found
+
+    def step(self, batch: PlannedBatch, nonce: str) -> Step:
+        """The call that this part is at; a part to be sent is frozen by now."""
+        if self.purpose == "send":
+            assert self.call is not None
+            call = self.call
+        elif self.purpose == "burn":
+            call = compose_burn(batch.spreadsheet, self.fence(batch, nonce).id)
+        else:
+            call = compose_fence_look_up(batch.spreadsheet, self.fence(batch, nonce).id)
+        return Step(part=self.name, purpose=self.purpose, call=call, not_before_ns=self.not_before_ns)
+
+    def turn_to(self, purpose: Purpose, then: Then = "", reason: str = "", refusal: Refused | None = None) -> None:
+        """Goes on with another kind of call, and says what follows once it is certain that the part never applied."""
+        self.purpose = purpose
+        self.attempts = 0
+        self.not_before_ns = 0
+        self.then = then or self.then
+        self.reason = reason or self.reason
+        self.refusal = refusal or self.refusal
+
+    def heirs(self, groups: Sequence[Sequence[int]], first_name: int, tainted: bool = False) -> list[Part]:
+        """New parts for what goes on, each with a name and so a fence of its own; not one for an empty group."""
+        kept = [tuple(group) for group in groups if group]
+        tainted = tainted or self.tainted
+        return [
+            Part(name=str(first_name + number), members=members, tainted=tainted) for number, members in enumerate(kept)
+        ]
