@@ -29,6 +29,23 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError
 from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.batches import Batches
+from activities.bookings import Desk
+from activities.calls import CallActivities
+from activities.clock import ServerClock
+from activities.credentials import Credentials
+from activities.http import Wire
+from activities.plan import PlanActivities
+from activities.results import Results
+from activities.sending import Sender
+from activities.store import Store
+from headgate.settings import Settings
+from workflows import names
+from workflows.bulk_request import BulkRequestWorkflow
+from workflows.limiter_start import signal_with_start_limiter, start_limiter
+from workflows.rate_limiter import RateLimiterWorkflow
 
 log = logging.getLogger("headgate.worker")
 T = TypeVar("T")
@@ -44,17 +61,54 @@ FINISH_WITHIN: Final = timedelta(seconds=20)  # a role's own grace, shorter than
 
 def workflow_worker(client: Client) -> Worker:
     """Decides: bulk requests and limiters."""
-    raise NotImplementedError
+    return Worker(
+        client,
+        task_queue=names.WORKFLOW_QUEUE,
+        workflows=[BulkRequestWorkflow, RateLimiterWorkflow],
+        workflow_runner=SandboxedWorkflowRunner(
+            restrictions=SandboxRestrictions.default.with_passthrough_modules("headgate", "workflows.names")
+        ),
+        max_concurrent_workflow_tasks=100,
+    )
 
 
 def send_worker(client: Client) -> Worker:
     """Sends: one call for each token."""
-    raise NotImplementedError
+    settings = Settings.from_environ(os.environ)
+    store = Store.open(settings.store)
+    clock = ServerClock()
+    credentials = Credentials.read(
+        settings.credentials, settings.sheets_url, allow_foreign_host=settings.allow_foreign_host
+    )
+    wire = Wire(settings.sheets_url, credentials, clock)
+    sender = Sender(Batches(store), Results(store), wire, clock)
+
+    async def ask(project: str, signal: str, said: object) -> None:
+        await signal_with_start_limiter(client, project, signal, said)
+
+    async def revive(project: str) -> None:
+        await start_limiter(client, project)
+
+    calls = CallActivities(sender, Desk(client, clock, names.rate_limiter_id, revive), clock, ask)
+    return Worker(
+        client,
+        task_queue=names.SEND_QUEUE,
+        activities=[calls.send_lease, calls.resend_batch, calls.ask_limiter],
+        max_concurrent_activities=500,
+        graceful_shutdown_timeout=FINISH_WITHIN,
+    )
 
 
 def plan_worker(client: Client) -> Worker:
-    """Plans, and folds results."""
-    raise NotImplementedError
+    """Plans, and records what cannot be sent; in a process of its own, since planning is all computing."""
+    plans = PlanActivities(Store.open(Settings.from_environ(os.environ).store))
+    return Worker(
+        client,
+        task_queue=names.PLAN_QUEUE,
+        activities=[plans.plan, plans.load_page, plans.abandon_lane],
+        max_concurrent_activities=8,
+        graceful_shutdown_timeout=FINISH_WITHIN,
+    )
 
 
 ROLES: Final[Mapping[str, Callable[[Client], Worker]]] = {

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from activities.layout import batches_path, frozen_path, index_path, journal_path, titles_path
 from activities.manifest import INDEX_ENTRY, PlanRecord, gone, need_plan
 from activities.store import Store
+from headgate.apis.sheets.titles import Titles
 from headgate.errors import InvalidRequest, Unreachable
 from headgate.models import PlannedBatch
 
@@ -90,13 +91,14 @@ class Batches:
         """The journal is this one from now on."""
         await self._store.put(journal_path(request_id, number), journal)
 
-    async def titles(self, request_id: str, lane: int) -> bytes | None:
-        """The sheet titles that the lane looked up, or None if it has not yet."""
-        return await self._store.get(titles_path(request_id, lane))
+    async def titles(self, request_id: str, lane: int) -> Titles | None:
+        """The sheets that the lane looked up, or None if it has not yet."""
+        payload = await self._store.get(titles_path(request_id, lane))
+        return None if payload is None else Titles.model_validate_json(payload)
 
-    async def save_titles(self, request_id: str, lane: int, titles: bytes) -> None:
+    async def save_titles(self, request_id: str, lane: int, titles: Titles) -> None:
         """The lane's titles are these from now on."""
-        await self._store.put(titles_path(request_id, lane), titles)
+        await self._store.put(titles_path(request_id, lane), titles.model_dump_json().encode())
 
     async def _place(self, request_id: str, plan: PlanRecord, number: int) -> tuple[int, int]:
         """Offset and length of a batch in the batches object."""

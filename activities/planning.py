@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,8 @@ from headgate.models import BulkRequest, LaneEntry, Page, PlanSummary
 from headgate.planner import LaneDraft, LaneKey, Planner, order_lanes
 
 REASONS_KEPT: Final = 20
+#: What tells two refusals of one kind apart: quoted text and numbers.
+_PARTICULAR: Final = re.compile(r"'[^']*'|\d[\d,]*")
 _TOO_LONG: Final = f"The line is longer than {LINE_LIMIT:,} bytes; split it into several operations."
 
 
@@ -117,7 +120,7 @@ class Planning:
 
     def _refuse(self, name: str, reason: str, counted_as: str | None = None) -> None:
         self._dead_letters += 1
-        counted_as = counted_as or reason
+        counted_as = counted_as or _PARTICULAR.sub("…", reason)
         known = counted_as in self._reasons or len(self._reasons) < REASONS_KEPT
         self._reasons[counted_as if known else "other"] += 1
         self._refusals.write(result_line(name, self.lines, "failed", "no", reason) + b"\n")

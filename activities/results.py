@@ -4,7 +4,7 @@
 2. A batch without a record is not done, whatever a heartbeat or a report said.
 3. Reading is in the order of lines refused while planning, then batches by number, with a few batches in memory at a time.
 
-The first line of an object is the `BatchDone`, the lines after it are results: `{"id", "line", "outcome", "applied", ...}`.
+The first line of an object is the `BatchDone`, every line after it an `OperationResult`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from activities.store import Store
 from headgate.apis.sheets.operations import LONGEST_ID
 from headgate.errors import InvalidRequest, Unreachable
 from headgate.models import Applied, BatchDone, PlannedBatch
+from headgate.outcomes import OperationResult
 
 Outcome = Literal["succeeded", "failed", "unprocessed"]
 
@@ -35,8 +36,7 @@ _CUT_OFF: Final = (
 
 def result_line(name: str, line: int, outcome: Outcome, applied: Applied, reason: str) -> bytes:
     """One result of an operation that no call decided, as a line of JSON without its ending."""
-    result = {"line": line, "id": name, "outcome": outcome, "applied": applied, "reason": reason}
-    return json.dumps(result, ensure_ascii=False, separators=(",", ":")).encode()
+    return OperationResult(id=name, line=line, outcome=outcome, applied=applied, reason=reason).model_dump_json().encode()
 
 
 class Results:

@@ -311,7 +311,11 @@ class SendLease(Message):
 
 
 class BatchDone(Message):
-    """A batch whose result is recorded: its operations by outcome, the calls that it took, its latency (0: no call was made)."""
+    """A batch whose result is recorded: its operations by outcome, the calls that it took, its latency (0: no call was made).
+
+    `fences` are the ids that exist in the spreadsheet because of it; `swept` is how many of the lane's batches have had theirs
+    removed by now.
+    """
 
     batch: int
     succeeded: int
@@ -321,6 +325,7 @@ class BatchDone(Message):
     at_ns: int = 0
     reasons: dict[str, int] = {}
     swept: int = 0
+    fences: tuple[int, ...] = ()
 
 
 class LaneReport(Message):

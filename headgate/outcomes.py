@@ -147,6 +147,13 @@ class BatchState(BaseModel):
         part.burn_sent = part.burn_sent or step.purpose == "burn"
         self.calls += 1
 
+    def not_sent(self, step: Step) -> None:
+        """The bytes have certainly not left after all (a stale token, no connection): no call, no attempt."""
+        part = self._part_of(step)
+        part.in_flight = False
+        part.attempts -= 1
+        self.calls -= 1
+
     def learn(self, step: Step, reply: Reply, now_ns: int) -> Advice:
         """What the reply means: outcomes are settled, the parts move on, and the advice says what to wait for."""
         part = self._part_of(step)

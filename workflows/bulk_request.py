@@ -261,7 +261,13 @@ class BulkRequestWorkflow:
     # --- activities ---------------------------------------------------------------------------------------------------
 
     async def _send(self, sendings: tuple[LaneSending, ...]) -> None:
-        order = SendLease(request=self._request, holder=self._holder, epoch=self._epoch, lanes=sendings, valid_for_ns=self._valid_for_ns)
+        order = SendLease(
+            request=self._request,
+            holder=self._holder,
+            epoch=self._epoch,
+            lanes=sendings,
+            valid_for_ns=self._valid_for_ns,
+        )
         calls = sum(len(s.batches) for s in sendings)
         report = await workflow.execute_activity(
             "send_lease",

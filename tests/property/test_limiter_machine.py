@@ -18,6 +18,7 @@ from headgate.models import (
     LimiterCheckpoint,
     LimiterSettings,
     NotUntil,
+    Priority,
     Settlement,
     Stopped,
     TokenRequest,
@@ -77,7 +78,7 @@ class LimiterMachine(RuleBasedStateMachine):
         priority=st.sampled_from(("urgent", "normal", "low")),
         stopped=st.sampled_from(("", "", "", "paused")),
     )
-    def asks(self, holder: str, lanes: list[tuple[Kind, str, int]], priority: str, stopped: str) -> None:
+    def asks(self, holder: str, lanes: list[tuple[Kind, str, int]], priority: Priority, stopped: str) -> None:
         self.sequence[holder] += 1
         demands = tuple(
             LaneDemand(
@@ -92,7 +93,7 @@ class LimiterMachine(RuleBasedStateMachine):
             sequence=self.sequence[holder],
             epoch=7,
             last_grant=self.grants_seen[holder],
-            priority=priority,  # type: ignore[arg-type]
+            priority=priority,
             fairness_key=holder,
             stopped=stopped,
             lanes=demands,
@@ -195,8 +196,8 @@ class LimiterMachine(RuleBasedStateMachine):
         for at, kind, user in tokens:
             by_bucket["project", kind].append(at)
             by_bucket[user, kind].append(at)
-        for (scope, kind), times in by_bucket.items():
-            limit = getattr(SETTINGS, f"{kind}_per_{'project' if scope == 'project' else 'user'}")
+        for (scope, of), times in by_bucket.items():
+            limit = getattr(SETTINGS, f"{of}_per_{'project' if scope == 'project' else 'user'}")
             assert worst_window(sorted(times), SETTINGS.window_ns, SLACK) <= limit
 
     @invariant()

@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import datetime
 from typing import Any, Final
@@ -16,20 +17,13 @@ from typing import Any, Final
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.models import LimiterInput, LimiterSettings
+from workflows.names import RATE_LIMITER_TYPE, WORKFLOW_QUEUE, rate_limiter_id
 
 CONFIGURE: Final = "configure"
-
-# The arrows of import do not let an activity look at `workflows.names`; a test holds these equal to what stands there.
-RATE_LIMITER_TYPE: Final = "RateLimiterWorkflow"
-WORKFLOW_QUEUE: Final = "headgate"
-
-
-def rate_limiter_id(project: str, api: str = "sheets") -> str:
-    """The workflow id of the limiter of one API and project."""
-    return f"limiter/{api}/{project}"
 
 
 async def limiter_start(client: Client, project: str, settings: LimiterSettings | None = None) -> LimiterInput:
@@ -50,16 +44,36 @@ async def limiter_start(client: Client, project: str, settings: LimiterSettings 
 
 async def signal_with_start_limiter(client: Client, project: str, signal: str, arg: Any) -> None:
     """Deliver the signal to the project's limiter, which is started where none is running."""
+    try:
+        await client.get_workflow_handle(rate_limiter_id(project)).signal(signal, arg)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+    else:
+        return
     settings = arg if signal == CONFIGURE and isinstance(arg, LimiterSettings) else None
+    start = await limiter_start(client, project, settings)
     await client.start_workflow(
         RATE_LIMITER_TYPE,
-        await limiter_start(client, project, settings),
+        start,
         id=rate_limiter_id(project),
         task_queue=WORKFLOW_QUEUE,
         start_signal=signal,
         start_signal_args=[arg],
         static_summary=f"tokens of project {project}",
     )
+
+
+async def start_limiter(client: Client, project: str) -> None:
+    """Start the project's limiter where none is running."""
+    with contextlib.suppress(WorkflowAlreadyStartedError):
+        await client.start_workflow(
+            RATE_LIMITER_TYPE,
+            await limiter_start(client, project),
+            id=rate_limiter_id(project),
+            task_queue=WORKFLOW_QUEUE,
+            static_summary=f"tokens of project {project}",
+        )
 
 
 async def last_settings(client: Client, project: str) -> LimiterSettings | None:

@@ -1,0 +1,105 @@
+"""A lease while it is being sent: its lanes side by side, each lane's calls one after the other, early reports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from activities.sending import Sender
+from headgate.errors import StaleToken, Unreachable
+from headgate.models import BatchDone, LaneReport, LaneSending, LeaseReport, PlannedBatch, SendLease, Throttling
+from headgate.outcomes import BatchState
+
+SECOND_NS = 1_000_000_000
+#: A lane that is done is told of before the others if they would keep it for longer than this.
+KEEPS_AT_MOST_NS = SECOND_NS // 2
+
+
+@dataclass(slots=True)
+class LeaseInProgress:
+    """One lease. `tell` sends what is done so far to the workflow."""
+
+    sender: Sender
+    order: SendLease
+    tell: Callable[[SendLease, LeaseReport], Awaitable[None]]
+    reports: list[LaneReport] = field(default_factory=list)
+    throttled: list[Throttling] = field(default_factory=list)
+    told: int = 0
+
+    async def run(self) -> LeaseReport:
+        """Send everything; returns when the last lane is done."""
+        lanes = [asyncio.create_task(self._lane(lane)) for lane in self.order.lanes]
+        early = asyncio.create_task(self._report_early())
+        try:
+            await asyncio.gather(*lanes)
+        finally:
+            early.cancel()
+            for lane in lanes:
+                lane.cancel()
+        return LeaseReport(lanes=tuple(self.reports), throttled=tuple(self.throttled))
+
+    async def _report_early(self) -> None:
+        """Tell of the lanes that are done: half-way if lanes are pressed for time, and once more if a slow call holds the rest."""
+        clock = self.sender.clock
+        ends = [lane.tokens[-1] + lane.latency_ns for lane in self.order.lanes]
+        moments = [max(ends) + KEEPS_AT_MOST_NS]
+        if any(lane.more for lane in self.order.lanes) and max(ends) - min(ends) > KEEPS_AT_MOST_NS:
+            moments.insert(0, (max(ends) + min(ends)) // 2)
+        for moment in moments:
+            await asyncio.sleep(max(0, moment - clock.now_ns()) / SECOND_NS)
+            if self.told < len(self.reports) < len(self.order.lanes):
+                self.told = len(self.reports)
+                await self.tell(self.order, LeaseReport(lanes=tuple(self.reports)))
+
+    async def _lane(self, lane: LaneSending) -> None:
+        """Send the lane's batches in order; a token that has gone stale is not used, and the batch waits for the next one."""
+        request = self.order.request
+        done: list[BatchDone] = []
+        unused: list[int] = []
+        left = list(lane.batches)
+        loaded = {
+            b.number: b for b in await self.sender.batches.load_many(request.id, lane.batches[0], len(lane.batches))
+        }
+        report = LaneReport(lane=lane.lane, grant_id=lane.grant_id)
+        sent = 0
+        for at_ns, position in zip(lane.tokens, lane.token_positions, strict=True):
+            if not left or report.rescue >= 0 or report.broken:
+                unused.append(position)
+                continue
+            batch = loaded[left[0]]
+            state = BatchState.fresh(batch, request)
+            sweep, swept = await self._old_fences(lane, batch)
+            step = await self.sender.next_step(request, batch, state, sweep)
+            if step is None:
+                done.append(await self.sender.record(request, batch, state))
+                left.pop(0)
+                unused.append(position)
+                continue
+            began = self.sender.clock.now_ns()
+            try:
+                advice = await self.sender.send(request, batch, state, step, at_ns, at_ns + self.order.valid_for_ns)
+            except StaleToken:
+                unused.append(position)
+                continue
+            except Unreachable as error:
+                unused.append(position)
+                report = report.model_copy(update={"rescue": left[0], "rescue_reason": str(error)})
+                continue
+            sent += 1
+            if advice.throttled is not None:
+                self.throttled.append(advice.throttled)
+            if state.finished and not advice.wait_ns:
+                latency = self.sender.clock.now_ns() - max(at_ns, began)
+                done.append(await self.sender.record(request, batch, state, latency_ns=latency, swept=swept))
+                left.pop(0)
+                if batch.form == "look_up" and state.failure:
+                    report = report.model_copy(update={"broken": state.failure})
+            else:
+                report = report.model_copy(update={"rescue": left[0], "rescue_reason": advice.why})
+        self.reports.append(report.model_copy(update={"done": tuple(done), "unused": tuple(unused), "sent": sent}))
+
+    async def _old_fences(self, lane: LaneSending, batch: PlannedBatch) -> tuple[tuple[int, ...], int]:
+        if batch.form != "fenced":
+            return (), lane.swept
+        return await self.sender.old_fences(self.order.request, lane.first_batch, lane.swept, batch.number)

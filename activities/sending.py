@@ -1,0 +1,140 @@
+"""One batch, one call: compose, keep, send, read, record. Whether it is a first attempt or a later one makes no difference.
+
+The journal of a batch is its frozen form: the bytes of its calls and how far they are. A write's journal is stored before its
+bytes leave, so a batch without one was never sent.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from activities.batches import Batches
+from activities.clock import ServerClock
+from activities.http import Wire
+from activities.results import Results
+from headgate.apis.sheets.replies import Lost, Reply, read_reply
+from headgate.apis.sheets.titles import Titles
+from headgate.errors import InvalidRequest, NoReply, StaleToken, Unreachable
+from headgate.models import SECOND_NS, BatchDone, BulkRequest, PlannedBatch
+from headgate.outcomes import Advice, BatchState
+from headgate.parts import Step
+
+TITLES_KEPT = 512
+#: A fence outlives every call that could still carry its id: the client's 190 s, the server's 180 s, and as much again.
+FENCE_LIVES_NS = 15 * 60 * SECOND_NS
+SWEPT_AT_ONCE = 8
+
+
+@dataclass(slots=True)
+class Sender:
+    """Makes the calls of batches whose plan and results lie in one store."""
+
+    batches: Batches
+    results: Results
+    wire: Wire
+    clock: ServerClock
+    _titles: OrderedDict[tuple[str, int], Titles] = field(default_factory=OrderedDict)
+
+    async def resume(self, request: BulkRequest, batch: PlannedBatch) -> BatchState:
+        """The state of a batch that was begun before; without a journal it was never sent."""
+        journal = await self.batches.journal(request.id, batch.number)
+        return BatchState.fresh(batch, request) if journal is None else BatchState.resumed(batch, request, journal)
+
+    async def next_step(
+        self, request: BulkRequest, batch: PlannedBatch, state: BatchState, sweep: tuple[int, ...] = ()
+    ) -> Step | None:
+        """The call that the batch needs next; None once it is finished."""
+        titles = await self._titles_of(request, batch.lane) if batch.form == "fenced" else None
+        return state.next_step(titles, self.clock.now_ns(), sweep)
+
+    async def send(
+        self,
+        request: BulkRequest,
+        batch: PlannedBatch,
+        state: BatchState,
+        step: Step,
+        at_ns: int,
+        latest_ns: int,
+    ) -> Advice:
+        """Make the step's call with a token for [at_ns, latest_ns]; the state learns from the reply.
+
+        Raises `StaleToken` or `Unreachable` if nothing was sent; the state knows that.
+        """
+        state.sending(step, self.clock.now_ns())
+        if step.call.kind == "write":
+            await self._save(request, batch, state)
+        try:
+            reply = await self._call(batch, step, at_ns, latest_ns)
+        except (StaleToken, Unreachable):
+            state.not_sent(step)
+            if step.call.kind == "write":
+                await self._save(request, batch, state)
+            raise
+        advice = state.learn(step, reply, self.clock.now_ns())
+        if batch.form == "look_up" and state.titles is not None:
+            await self._keep_titles(request, batch.lane, state.titles)
+        if not state.finished or advice.wait_ns:
+            await self._save(request, batch, state)
+        return advice
+
+    async def record(
+        self, request: BulkRequest, batch: PlannedBatch, state: BatchState, *, latency_ns: int = 0, swept: int = 0
+    ) -> BatchDone:
+        """Write the batch's results, before anybody is told that it is done."""
+        lines = b"".join(result.model_dump_json().encode() + b"\n" for result in state.results)
+        counts = state.counts()
+        done = BatchDone(
+            batch=batch.number,
+            succeeded=counts.succeeded,
+            failed=counts.failed,
+            calls=state.calls,
+            latency_ns=latency_ns,
+            at_ns=self.clock.now_ns(),
+            reasons=counts.reasons,
+            swept=swept,
+            fences=tuple(state.fences),
+        )
+        return await self.results.record(request.id, batch.number, lines, done)
+
+    async def old_fences(
+        self, request: BulkRequest, first_batch: int, swept: int, number: int
+    ) -> tuple[tuple[int, ...], int]:
+        """Fences of the lane that have outlived their use, to be removed by the next call; and how many batches that covers."""
+        ids: list[int] = []
+        upto = swept
+        while upto < min(swept + SWEPT_AT_ONCE, number - first_batch):
+            done = await self.results.recorded(request.id, first_batch + upto)
+            if done is None or done.at_ns > self.clock.now_ns() - FENCE_LIVES_NS:
+                break
+            ids += done.fences
+            upto += 1
+        return tuple(ids), upto
+
+    async def _call(self, batch: PlannedBatch, step: Step, at_ns: int, latest_ns: int) -> Reply:
+        call = step.call
+        try:
+            answer = await self.wire.send(batch.user, call.method, call.target, call.body, at_ns, latest_ns)
+        except NoReply as error:
+            return Lost(why=str(error))
+        except InvalidRequest as error:
+            raise Unreachable(str(error)) from error
+        return read_reply(answer.status, answer.headers, answer.body)
+
+    async def _save(self, request: BulkRequest, batch: PlannedBatch, state: BatchState) -> None:
+        await self.batches.save_journal(request.id, batch.number, state.frozen())
+
+    async def _titles_of(self, request: BulkRequest, lane: int) -> Titles | None:
+        key = (request.id, lane)
+        if key not in self._titles:
+            kept = await self.batches.titles(request.id, lane)
+            if kept is None:
+                return None
+            self._titles[key] = kept
+            if len(self._titles) > TITLES_KEPT:
+                self._titles.popitem(last=False)
+        return self._titles[key]
+
+    async def _keep_titles(self, request: BulkRequest, lane: int, titles: Titles) -> None:
+        await self.batches.save_titles(request.id, lane, titles)
+        self._titles[request.id, lane] = titles

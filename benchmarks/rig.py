@@ -1,0 +1,214 @@
+"""A real server, worker and emulator in a folder of their own, and what the emulator's ledger says at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from headgate.models import ProgressView
+from starter.devserver import DevServer, claim
+from workflows.names import SEARCH_ATTRIBUTES, bulk_request_id
+
+PROJECT = "bench"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One benchmark's setting: quotas, window (s), latency, faults, and settings of the Temporal server."""
+
+    per_project: int = 300
+    per_user: int = 60
+    window: float = 60.0
+    latency_ms: float = 0.0
+    jitter_ms: float = 0.0
+    spacing: float = 1.0
+    faults: Sequence[dict[str, Any]] = ()
+    dynamic_config: Sequence[str] = ()
+    users: int = 12
+
+
+@dataclass
+class Rig:
+    """What runs, and how to ask it."""
+
+    setting: Setting
+    folder: Path
+    server: DevServer
+    emulator_url: str
+    client: Client
+    environ: dict[str, str]
+    metrics_port: int
+    worker: subprocess.Popen[bytes] | None = None
+    submitted: list[str] = field(default_factory=list)
+
+    def start_worker(self) -> None:
+        """A worker with its processes in a group of their own."""
+        log = (self.folder / "worker.log").open("ab")
+        command = [sys.executable, "-m", "worker"]
+        self.worker = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log, start_new_session=True)
+
+    def kill_worker(self) -> None:
+        """SIGKILL to every process of the worker."""
+        assert self.worker is not None
+        with suppress(ProcessLookupError):
+            os.killpg(self.worker.pid, signal.SIGKILL)
+        self.worker.wait()
+
+    def headgate(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """The command line, as a person would use it."""
+        command = [sys.executable, "-m", "starter.cli", *arguments]
+        return subprocess.run(command, input=stdin, env=self.environ, capture_output=True, timeout=300, check=False)
+
+    async def submit(self, operations: Iterable[dict[str, Any]], *options: str) -> str:
+        """A request made of these operations; returns its id."""
+        path = self.folder / f"input-{len(self.submitted)}.jsonl"
+        path.write_text("".join(json.dumps(operation) + "\n" for operation in operations))
+        arguments = ("submit", str(path), "--project", PROJECT, "--json", *options)
+        done = await asyncio.to_thread(self.headgate, *arguments)
+        if done.returncode:
+            raise RuntimeError(f"submit ended with {done.returncode}: {done.stderr.decode()}")
+        request_id: str = json.loads(done.stdout)["id"]
+        self.submitted.append(request_id)
+        return request_id
+
+    async def progress(self, request_id: str) -> ProgressView:
+        """The `progress` query."""
+        handle = self.client.get_workflow_handle(bulk_request_id(request_id))
+        return await handle.query("progress", result_type=ProgressView)
+
+    async def ended(self, request_id: str, within_s: float) -> ProgressView:
+        """The request's result."""
+        handle = self.client.get_workflow_handle(bulk_request_id(request_id), result_type=ProgressView)
+        async with asyncio.timeout(within_s):
+            view: ProgressView = await handle.result()
+            return view
+
+    async def ask_emulator(self, path: str, body: Any = None) -> Any:
+        """An answer of the emulator's admin routes; PUT where there is a body."""
+        async with httpx.AsyncClient(timeout=120, trust_env=False) as client:
+            url = f"{self.emulator_url}/admin/{path}"
+            answer = await (client.get(url) if body is None else client.put(url, json=body))
+            answer.raise_for_status()
+            return answer.json()
+
+    async def rows(self, spreadsheet: str) -> Counter[str]:
+        """How often each value stands in the first column of a spreadsheet, over all its sheets."""
+        shown = await self.ask_emulator(f"spreadsheets/{spreadsheet}")
+        sheets = shown.get("sheets", shown)
+        grids = sheets.values() if isinstance(sheets, dict) else [s["rows"] for s in sheets]
+        return Counter(str(row[0]) for grid in grids for row in grid if row and row[0] not in (None, ""))
+
+    async def actions(self) -> float:
+        """Billable actions so far, as the server counts them (reference/temporal.md section 2)."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            text = (await client.get(f"http://127.0.0.1:{self.metrics_port}/metrics")).text
+        return sum(
+            float(m.group(2)) for m in re.finditer(r"^action(?:_total)?\{([^}]*)\} ([0-9.e+]+)$", text, re.M)
+        )
+
+
+@asynccontextmanager
+async def rig(setting: Setting, spreadsheets: Sequence[str]) -> AsyncIterator[Rig]:
+    """Everything running, with these spreadsheets; everything gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="headgate-bench-") as name:
+        folder = Path(name)
+        metrics_port, emulator_port = claim("metrics port", 0), claim("emulator port", 0)
+        server = DevServer(
+            SEARCH_ATTRIBUTES,
+            ui_port=None,
+            metrics_port=metrics_port,
+            dynamic_config=list(setting.dynamic_config),
+            say=lambda line: None,
+        )
+        users = "".join(f'[users.u{n}]\ntype = "static_token"\ntoken = "u{n}"\n' for n in range(setting.users))
+        (folder / "credentials.toml").write_text(users)
+        (folder / "faults.json").write_text(json.dumps(list(setting.faults)))
+        async with server:
+            url = f"http://127.0.0.1:{emulator_port}"
+            environ = {
+                **os.environ,
+                "TEMPORAL_ADDRESS": server.address,
+                "HEADGATE_SHEETS_URL": url,
+                "HEADGATE_STORE": str(folder / "store"),
+                "HEADGATE_CREDENTIALS": str(folder / "credentials.toml"),
+            }
+            limits = [f"--{k}-per-{s}={n}" for k in ("read", "write") for s, n in _levels(setting)]
+            emulator = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "emulator", f"--port={emulator_port}", *limits),
+                    *(f"--window={setting.window}", f"--latency-ms={setting.latency_ms}"),
+                    *(f"--jitter-ms={setting.jitter_ms}", f"--faults={folder / 'faults.json'}"),
+                ],
+                stdout=subprocess.DEVNULL,
+            )
+            client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+            made = Rig(setting, folder, server, url, client, environ, metrics_port)
+            try:
+                await _listens(made)
+                for spreadsheet in spreadsheets:
+                    await made.ask_emulator(f"spreadsheets/{spreadsheet}", {"titles": ["Orders"]})
+                made.start_worker()
+                spacing = (f"--window={setting.window}", f"--spreadsheet-spacing={setting.spacing}")
+                done = await asyncio.to_thread(
+                    made.headgate, "limiter", "set", "--project", PROJECT, *limits, *spacing
+                )
+                if done.returncode:
+                    raise RuntimeError(done.stderr.decode())
+                yield made
+            finally:
+                if made.worker is not None:
+                    made.kill_worker()
+                if os.environ.get("HEADGATE_BENCH_KEEP"):
+                    keep = Path(os.environ["HEADGATE_BENCH_KEEP"])
+                    (keep / f"worker-{int(time.time())}.log").write_bytes((folder / "worker.log").read_bytes())
+                emulator.terminate()
+                emulator.wait()
+
+
+async def _listens(made: Rig) -> None:
+    give_up_at = time.monotonic() + 30
+    while time.monotonic() < give_up_at:
+        with suppress(httpx.HTTPError):
+            await made.ask_emulator("verdict")
+            return
+        await asyncio.sleep(0.1)
+    raise RuntimeError("the emulator does not answer")
+
+
+def _levels(setting: Setting) -> list[tuple[str, int]]:
+    return [("project", setting.per_project), ("user", setting.per_user)]
+
+
+def worst_windows(ledger: dict[str, Any], window: float) -> dict[str, int]:
+    """From the arrivals alone: the most calls in any window, by kind of bucket."""
+    arrivals: dict[tuple[str, str, str], list[float]] = {}
+    for call in ledger["calls"]:
+        for level, who in (("project", ""), ("user", call["user"])):
+            arrivals.setdefault((call["kind"], level, who), []).append(call["arrived"])
+    worst: dict[str, int] = {}
+    for (kind, level, _), times in arrivals.items():
+        times.sort()
+        oldest = 0
+        for newest, at in enumerate(times):
+            while times[oldest] <= at - window:
+                oldest += 1
+            name = f"{kind}_per_{level}"
+            worst[name] = max(worst.get(name, 0), newest - oldest + 1)
+    return worst
