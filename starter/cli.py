@@ -83,6 +83,8 @@ def run(arguments: Sequence[str], surroundings: Surroundings) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # rich's way of saying the same
+            return DONE
         return error.code if isinstance(error.code, int) else DONE if error.code is None else MISTAKE
     except Exception as error:
         if surroundings.environ.get("HEADGATE_DEBUG"):

@@ -1,0 +1,165 @@
+"""A service that answers from memory, and a command line that stands on it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from headgate.errors import HeadgateError, InvalidRequest
+from headgate.models import (
+    BulkRequest,
+    CallCounts,
+    Control,
+    LimiterSettings,
+    LimiterView,
+    OperationCounts,
+    ProgressView,
+    State,
+)
+from starter import cli
+from starter.client import Action, RequestRow, Service, Submitted, UnknownRequest, fingerprint
+from starter.surroundings import Surroundings
+
+
+def view(
+    state: State = "completed", *, succeeded: int = 3, failed: int = 0, total: int = 3, **more: Any
+) -> ProgressView:
+    """A request's progress."""
+    unprocessed = more.pop("unprocessed", 0)
+    remaining = total - succeeded - failed - unprocessed
+    counts = OperationCounts(
+        total=total, succeeded=succeeded, failed=failed, unprocessed=unprocessed, remaining=remaining
+    )
+    fields: dict[str, Any] = {
+        "id": "r1",
+        "priority": "normal",
+        "owner": "",
+        "calls": CallCounts(planned=1, made=1),
+        **more,
+    }
+    return ProgressView(state=state, operations=counts, **fields)
+
+
+@dataclass
+class FakeService:
+    """`Service` from memory: `answers` are progress views or errors in turn, the last one stays."""
+
+    answers: list[ProgressView | HeadgateError] = field(default_factory=lambda: [view()])
+    rows: list[RequestRow] = field(default_factory=list)
+    submitted: dict[str, BulkRequest] = field(default_factory=dict)
+    summaries: list[str] = field(default_factory=list)
+    controls: list[tuple[str, Action, Control]] = field(default_factory=list)
+    filters: Mapping[str, str] = field(default_factory=dict)
+    settings: LimiterSettings = field(default_factory=LimiterSettings)
+    state: State | None = "completed"
+    known: tuple[str, ...] = ("r1",)
+
+    async def submit(self, request: BulkRequest, *, summary: str) -> Submitted:
+        earlier = self.submitted.setdefault(request.id, request)
+        if fingerprint(earlier) != fingerprint(request):
+            raise InvalidRequest("exists already with another input")
+        self.summaries.append(summary)
+        return Submitted(request.id, f"bulk/{request.id}", first=earlier is request)
+
+    async def fingerprint(self, request_id: str) -> str | None:
+        return fingerprint(self.submitted[request_id]) if request_id in self.submitted else None
+
+    async def progress(self, request_id: str) -> ProgressView:
+        self._must_know(request_id)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, HeadgateError):
+            raise answer
+        return answer
+
+    async def over(self, request_id: str) -> State | None:
+        self._must_know(request_id)
+        return self.state
+
+    async def ended(self, request_id: str, within_s: float) -> bool:
+        return False
+
+    async def requests(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[RequestRow]:
+        self.filters = filters
+        for row in self.rows[:limit]:
+            yield row
+
+    async def control(self, request_id: str, action: Action, control: Control) -> str:
+        self._must_know(request_id)
+        self.controls.append((request_id, action, control))
+        return f"bulk/{request_id}"
+
+    async def limiter_set(self, project: str, changes: Mapping[str, int]) -> LimiterSettings:
+        self.settings = LimiterSettings.model_validate({**self.settings.model_dump(), **changes})
+        return self.settings
+
+    async def limiter_show(self, project: str) -> LimiterView:
+        return LimiterView(
+            project=project,
+            epoch=1,
+            now_ns=5,
+            quiet_until_ns=0,
+            settings=self.settings,
+            granted=7,
+            returned=1,
+            booked=6,
+            throttled=0,
+        )
+
+    def _must_know(self, request_id: str) -> None:
+        if request_id not in self.known and request_id not in self.submitted:
+            raise UnknownRequest(f"there is no request {request_id!r}")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def documents(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def ran(
+    *arguments: str | Path,
+    service: Service | HeadgateError | None = None,
+    environ: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    terminal: bool = False,
+) -> Ran:
+    """The command line, run in this process on a fake service; a `HeadgateError` as service is a server out of reach."""
+
+    async def connected() -> Service:
+        if isinstance(service, HeadgateError):
+            raise service
+        return service if service is not None else FakeService()
+
+    out, err = io.StringIO(), io.StringIO()
+    surroundings = Surroundings(
+        environ=dict(environ or {}),
+        service=connected,
+        out=Console(file=out, force_terminal=terminal, width=100, highlight=False),
+        err=Console(file=err, force_terminal=False, highlight=False),
+        stdin=io.BytesIO(stdin),
+    )
+    code = cli.run([str(argument) for argument in arguments], surroundings)
+    return Ran(code, out.getvalue(), err.getvalue())
+
+
+def one_sentence(said: str) -> bool:
+    """Whether the standard error holds one line by headgate and no traceback."""
+    return said.startswith("headgate: ") and said.count("\n") == 1 and "Traceback" not in said
+
+
+def lines(*operations: Mapping[str, object]) -> bytes:
+    """JSON Lines."""
+    return b"".join(json.dumps(operation).encode() + b"\n" for operation in operations)

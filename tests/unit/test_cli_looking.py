@@ -1,0 +1,143 @@
+"""`status`, `watch`, `list`, `results`, and the commands that steer: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from headgate.errors import Unreachable
+from headgate.models import Waiting
+from starter.client import NoWorker, RequestRow
+from starter.following import follow
+from tests.unit.fake_service import FakeService, one_sentence, ran, view
+
+ROW = RequestRow("r1", "bulk/r1", "running", "urgent", "team", "p", 40, "2026-11-23T10:00:00+00:00", None)
+
+
+def test_status_as_json_is_the_progress_view() -> None:
+    seen = view("waiting", succeeded=1, waiting=Waiting(reason="quota of user ana", until="2026-11-23T10:00:00Z"))
+    found = ran("status", "r1", "--json", service=FakeService([seen]))
+    assert (found.code, found.documents) == (0, [seen.model_dump(mode="json")])
+    assert {
+        "id",
+        "state",
+        "priority",
+        "owner",
+        "operations",
+        "calls",
+        "rate_per_minute",
+        "eta_at",
+        "waiting",
+        "version",
+    } <= set(found.documents[0])
+
+
+def test_status_is_one_line_where_output_is_lines() -> None:
+    found = ran("status", "r1", service=FakeService([view("running", succeeded=1)]))
+    assert found.out == "r1: running 33%, 1 of 3 operations succeeded, 1 of 1 calls\n"
+
+
+def test_status_on_a_terminal_says_what_it_waits_for() -> None:
+    seen = view("waiting", succeeded=1, waiting=Waiting(reason="quota of user ana"), failures={"bad [range]": 2})
+    found = ran("status", "r1", service=FakeService([seen]), terminal=True)
+    assert "quota of user ana" in found.out
+    assert "bad [range]" in found.out
+
+
+def test_markup_in_a_name_is_text() -> None:
+    found = ran("status", "r1", service=FakeService([view(owner="[bold]x", id="[red]r1")]), terminal=True)
+    assert "[red]r1" in found.out
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "pause", "resume", "cancel"])
+def test_an_unknown_request_is_a_mistake(command: str) -> None:
+    found = ran(command, "nope")
+    assert (found.code, found.err) == (2, "headgate: there is no request 'nope'\n")
+
+
+def test_a_worker_that_does_not_answer_is_said() -> None:
+    found = ran("status", "r1", service=FakeService([NoWorker()]))
+    assert found.code == 3
+    assert "headgate worker" in found.err
+    assert one_sentence(found.err)
+
+
+def test_watch_shows_every_state_and_tells_failure_by_its_exit_code() -> None:
+    service = FakeService([view("planning", succeeded=0), view("running", succeeded=1), view(succeeded=2, failed=1)])
+    found = ran("watch", "r1", service=service)
+    assert [line.split()[1] for line in found.out.splitlines()] == ["planning", "running", "completed"]
+    assert found.code == 1
+
+
+def test_watch_as_json_is_a_view_a_line() -> None:
+    found = ran("watch", "r1", "--json", service=FakeService([view("running", succeeded=1), view()]))
+    assert [document["state"] for document in found.documents] == ["running", "completed"]
+    assert found.code == 0
+
+
+def test_a_cancelled_request_is_no_failure() -> None:
+    assert ran("watch", "r1", service=FakeService([view("cancelled", succeeded=1, unprocessed=2)])).code == 0
+
+
+def test_following_gives_up_once_everything_has_been_silent() -> None:
+    async def silent() -> None:
+        await follow(
+            FakeService([Unreachable("away")]), "r1", show=print, note=noted.append, every_s=0.0, patience_s=0.2
+        )
+
+    noted: list[str] = []
+    began = time.monotonic()
+    with pytest.raises(Unreachable):
+        asyncio.run(silent())
+    assert 0.2 <= time.monotonic() - began < 10
+    assert len(noted) == 1
+
+
+def test_list_prints_a_row_a_request() -> None:
+    found = ran("list", service=FakeService(rows=[ROW]))
+    assert found.code == 0
+    assert found.out.splitlines()[1].split()[:4] == ["r1", "running", "40%", "urgent"]
+
+
+def test_list_as_json_is_an_object_a_line() -> None:
+    found = ran("list", "--json", service=FakeService(rows=[ROW, ROW]))
+    assert [document["id"] for document in found.documents] == ["r1", "r1"]
+
+
+def test_list_filters_by_search_attributes() -> None:
+    service = FakeService()
+    ran("list", "--state", "running", "--project", "p", service=service)
+    assert service.filters == {"HeadgateState": "running", "HeadgateProject": "p"}
+
+
+def test_results_of_an_unknown_request_are_a_mistake(tmp_path: Path) -> None:
+    found = ran("results", "nope", environ={"HEADGATE_STORE": str(tmp_path)})
+    assert found.code == 2
+    assert one_sentence(found.err)
+
+
+def test_results_that_are_not_there_yet_are_none(tmp_path: Path) -> None:
+    found = ran("results", "r1", "--json", service=FakeService(state=None), environ={"HEADGATE_STORE": str(tmp_path)})
+    assert (found.code, found.out, found.err) == (0, "", "")
+
+
+@pytest.mark.parametrize("command", ["pause", "resume", "cancel"])
+def test_steering_says_what_it_asked_for(command: str) -> None:
+    service = FakeService()
+    found = ran(command, "r1", "--json", service=service, environ={"USER": "ana"})
+    assert found.documents == [{"id": "r1", "workflow_id": "bulk/r1", "asked": command}]
+    assert [(action, control.by) for _, action, control in service.controls] == [(command, "ana")]
+
+
+def test_reprioritising_names_the_new_priority() -> None:
+    service = FakeService()
+    assert ran("reprioritise", "r1", "--to", "urgent", service=service).code == 0
+    assert service.controls[0][2].to == "urgent"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--to", "hurry")])
+def test_reprioritising_needs_a_priority(arguments: tuple[str, ...]) -> None:
+    assert ran("reprioritise", "r1", *arguments).code == 2

@@ -1,0 +1,186 @@
+"""`headgate submit`: what is refused before anything starts, what makes two requests the same, what is printed."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from headgate.errors import Unreachable
+from starter.client import NoWorker
+from starter.submitting import new_id
+from tests.unit.fake_service import FakeService, Ran, lines, one_sentence, ran, view
+
+ROW = {"id": "a", "op": "append", "spreadsheet": "s", "range": "A:B", "values": [["x"]]}
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {"HEADGATE_STORE": str(tmp_path / "store")}
+
+
+@pytest.fixture
+def operations(tmp_path: Path) -> Path:
+    file = tmp_path / "orders.jsonl"
+    file.write_bytes(lines(ROW, {**ROW, "id": "b"}))
+    return file
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Path:
+    file = tmp_path / "credentials.toml"
+    file.write_text('[users.ana]\ntype = "static_token"\ntoken = "very-secret"\n')
+    file.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    return file
+
+
+def test_json_is_the_two_ids_and_nothing_else(operations: Path, environ: dict[str, str]) -> None:
+    service = FakeService()
+    found = ran("submit", operations, "--project", "p", "--id", "r7", "--json", service=service, environ=environ)
+    assert (found.code, found.documents, found.err) == (0, [{"id": "r7", "workflow_id": "bulk/r7"}], "")
+    request = service.submitted["r7"]
+    assert (request.project, request.priority, request.order, request.operations_per_call) == ("p", "normal", "lane", 0)
+    assert len(request.input_sha256) == 64
+    assert len(request.nonce) == 16
+    assert service.summaries == ["orders.jsonl · 2 lines · project p"]
+
+
+def test_the_same_twice_is_one_request(operations: Path, environ: dict[str, str]) -> None:
+    service = FakeService()
+    arguments = ("submit", operations, "--project", "p", "--id", "r7", "--json")
+    first = ran(*arguments, service=service, environ=environ)
+    second = ran(*arguments, service=service, environ=environ)
+    assert (first.code, second.code) == (0, 0)
+    assert first.out == second.out
+
+
+@pytest.mark.parametrize(
+    "other",
+    [("--project", "q"), ("--user", "bob"), ("--order", "strict"), ("--operations-per-call", "1")],
+)
+def test_other_content_under_the_same_id_is_a_mistake(
+    operations: Path, environ: dict[str, str], other: tuple[str, str]
+) -> None:
+    service = FakeService()
+    ran("submit", operations, "--project", "p", "--id", "r7", service=service, environ=environ)
+    found = ran("submit", operations, "--project", "p", "--id", "r7", *other, service=service, environ=environ)
+    assert found.code == 2
+    assert one_sentence(found.err)
+
+
+@pytest.mark.parametrize("same", [("--priority", "urgent"), ("--owner", "team-9")])
+def test_priority_and_owner_do_not_make_it_another(
+    operations: Path, environ: dict[str, str], same: tuple[str, str]
+) -> None:
+    service = FakeService()
+    ran("submit", operations, "--project", "p", "--id", "r7", service=service, environ=environ)
+    found = ran("submit", operations, "--project", "p", "--id", "r7", *same, service=service, environ=environ)
+    assert found.code == 0
+
+
+def test_a_dash_is_the_standard_input(environ: dict[str, str]) -> None:
+    found = ran("submit", "-", "--project", "p", "--json", environ=environ, stdin=lines(ROW))
+    assert found.code == 0
+
+
+def refused(*arguments: str | Path, environ: dict[str, str], stdin: bytes = b"") -> Ran:
+    service = FakeService()
+    found = ran("submit", *arguments, service=service, environ=environ, stdin=stdin)
+    assert not service.submitted
+    assert one_sentence(found.err), found.err
+    assert found.out == ""
+    return found
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-", "--project", "p/q"),
+        ("-", "--project", "p", "--id", "../r"),
+        ("-", "--project", "p", "--id", ""),
+        ("-", "--project", "p", "--user", "a b"),
+        ("-", "--project", "p", "--priority", "hurry"),
+        ("-", "--project", "p", "--order", "random"),
+        ("-", "--project", "p", "--operations-per-call", "-1"),
+        ("-", "--project", "p", "--unheard-of"),
+        ("-",),
+        (),
+    ],
+)
+def test_what_cannot_be_is_a_mistake(environ: dict[str, str], arguments: tuple[str, ...]) -> None:
+    assert refused(*arguments, environ=environ, stdin=lines(ROW)).code == 2
+
+
+def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path, environ: dict[str, str]) -> None:
+    assert refused(tmp_path / "none.jsonl", "--project", "p", environ=environ).code == 2
+
+
+def test_a_folder_is_a_mistake(tmp_path: Path, environ: dict[str, str]) -> None:
+    assert refused(tmp_path, "--project", "p", environ=environ).code == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n  \n"])
+def test_an_empty_input_is_a_mistake(environ: dict[str, str], content: bytes) -> None:
+    assert refused("-", "--project", "p", environ=environ, stdin=content).code == 2
+
+
+def test_an_unknown_user_is_a_mistake_and_no_secret_is_said(
+    operations: Path, environ: dict[str, str], credentials: Path
+) -> None:
+    environ["HEADGATE_CREDENTIALS"] = str(credentials)
+    found = refused(operations, "--project", "p", "--user", "bob", environ=environ)
+    assert found.code == 2
+    assert "ana" in found.err
+    assert "very-secret" not in found.err
+
+
+def test_the_only_user_stands_for_lines_that_name_none(
+    operations: Path, environ: dict[str, str], credentials: Path
+) -> None:
+    service = FakeService()
+    environ["HEADGATE_CREDENTIALS"] = str(credentials)
+    assert ran("submit", operations, "--project", "p", "--id", "r7", service=service, environ=environ).code == 0
+    assert service.submitted["r7"].user == "ana"
+    assert "very-secret" not in service.submitted["r7"].model_dump_json()
+
+
+@pytest.mark.parametrize("content", ["[users", 'users = "ana"'])
+def test_a_credentials_file_that_cannot_be_read_is_a_mistake(
+    operations: Path, environ: dict[str, str], tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_text(content)
+    environ["HEADGATE_CREDENTIALS"] = str(file)
+    assert refused(operations, "--project", "p", environ=environ).code == 2
+
+
+def test_a_server_out_of_reach_is_said(operations: Path, environ: dict[str, str]) -> None:
+    found = ran("submit", operations, "--project", "p", service=Unreachable("nobody there"), environ=environ)
+    assert (found.code, found.err) == (3, "headgate: nobody there\n")
+
+
+def test_waiting_ends_well_when_everything_succeeded(operations: Path, environ: dict[str, str]) -> None:
+    service = FakeService([view("running", succeeded=1), view()])
+    found = ran("submit", operations, "--project", "p", "--wait", "--json", service=service, environ=environ)
+    assert found.code == 0
+    assert len(found.documents) == 1
+
+
+@pytest.mark.parametrize("last", [view("failed", succeeded=0), view(succeeded=2, failed=1)])
+def test_waiting_tells_what_failed_by_its_exit_code(operations: Path, environ: dict[str, str], last: object) -> None:
+    service = FakeService([last])  # type: ignore[list-item]
+    assert ran("submit", operations, "--project", "p", "--wait", service=service, environ=environ).code == 1
+
+
+def test_a_worker_that_is_away_for_a_moment_does_not_end_the_wait(operations: Path, environ: dict[str, str]) -> None:
+    service = FakeService([NoWorker(), view("running", succeeded=1), NoWorker(), view()])
+    found = ran("submit", operations, "--project", "p", "--wait", service=service, environ=environ)
+    assert found.code == 0
+    assert found.err.count("No worker answers") == 2
+
+
+def test_drawn_ids_sort_by_time_and_can_be_ids() -> None:
+    drawn = [new_id(now) for now in (0, 86_400, 1_800_000_000)]
+    assert drawn == sorted(drawn)
+    assert all(name.replace("-", "").isalnum() and len(name) < 24 for name in drawn)
