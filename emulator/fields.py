@@ -73,14 +73,6 @@ def project(value: Any, mask: Mask) -> Any:
     return {name: project(value[name], below) for name, below in mask.items() if name in value}
 
 
-def check_top(mask: Mask, known: frozenset[str]) -> None:
-    """A path that starts with no field of the answer is an error, not an empty answer."""
-    for name in mask:
-        if name != "*" and name not in known:
-            text = f"Error expanding 'fields' parameter. Cannot find matching fields for path '{name}'."
-            raise bad_field(name, text, "Request contains an invalid argument.")
-
-
 def selects(mask: Mask | None, *path: str) -> bool:
     """Whether the mask selects anything at or below `path`."""
     node = mask

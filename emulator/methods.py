@@ -14,9 +14,10 @@ from emulator import fields, metadata, reading, values
 from emulator.batch_update import run as run_batch
 from emulator.batch_update.kinds import Draft
 from emulator.batch_update.properties import new_sheet
-from emulator.errors import ApiError, Json, invalid, not_emulated, not_found
+from emulator.errors import ApiError, Json, bad_field, invalid, not_emulated, not_found
 from emulator.library import Library
 from emulator.routes import Query, Route
+from emulator.schema import check_body, unknown_path
 from emulator.settings import EmulatorSettings
 from emulator.spreadsheet import Spreadsheet
 
@@ -39,6 +40,35 @@ def decode(body: bytes) -> Json:
     return decoded
 
 
+ANSWERS = {
+    "get": "Spreadsheet",
+    "getByDataFilter": "Spreadsheet",
+    "create": "Spreadsheet",
+    "batchUpdate": "BatchUpdateSpreadsheetResponse",
+    "developerMetadata.get": "DeveloperMetadata",
+    "developerMetadata.search": "SearchDeveloperMetadataResponse",
+    "sheets.copyTo": "SheetProperties",
+    "values.get": "ValueRange",
+    "values.append": "AppendValuesResponse",
+    "values.update": "UpdateValuesResponse",
+    "values.clear": "ClearValuesResponse",
+    "values.batchGet": "BatchGetValuesResponse",
+    "values.batchGetByDataFilter": "BatchGetValuesByDataFilterResponse",
+    "values.batchUpdate": "BatchUpdateValuesResponse",
+    "values.batchUpdateByDataFilter": "BatchUpdateValuesByDataFilterResponse",
+    "values.batchClear": "BatchClearValuesResponse",
+    "values.batchClearByDataFilter": "BatchClearValuesByDataFilterResponse",
+}
+
+
+def _check_mask(mask: fields.Mask, schema: str) -> None:
+    """A path that no answer can have is an error, not an empty answer."""
+    unknown = unknown_path(mask, schema)
+    if unknown is not None:
+        text = f"Error expanding 'fields' parameter. Cannot find matching fields for path '{unknown}'."
+        raise bad_field(unknown, text, "Request contains an invalid argument.")
+
+
 class Methods:
     """The methods by id."""
 
@@ -52,6 +82,9 @@ class Methods:
         mask = fields.parse(given["fields"]) if given.get("fields") else None
         decoded = decode(body) if body else {}
         name = route.method_id.removeprefix("spreadsheets.")
+        check_body(name, decoded)
+        if mask is not None:
+            _check_mask(mask, ANSWERS[name])
         if name == "create":
             answer = self._create(decoded, project, user)
         elif route.kind == "read":

@@ -14,25 +14,12 @@ from emulator.grid import NO_CELL, Cell, Formula, Sheet
 from emulator.metadata import public, sheet_of
 from emulator.spreadsheet import Located, NamedRange, Spreadsheet
 
-SPREADSHEET_FIELDS = frozenset(
-    {
-        "spreadsheetId",
-        "properties",
-        "sheets",
-        "namedRanges",
-        "spreadsheetUrl",
-        "developerMetadata",
-        "dataSources",
-        "dataSourceSchedules",
-    }
-)
 DEFAULT_PIXELS = {True: 21, False: 100}
 
 
 def whole(spreadsheet: Spreadsheet, mask: Mask | None, grid: bool, ranges: list[str], project: str) -> Json:
     """The Spreadsheet resource; `mask` is applied here, so that what it leaves out costs nothing."""
     if mask is not None:
-        fields.check_top(mask, SPREADSHEET_FIELDS)
         grid = fields.selects(mask, "sheets", "data") and (grid or _names(mask, "sheets", "data"))
     located = [spreadsheet.locate(text) for text in ranges]
     return of_ranges(spreadsheet, mask, grid, located if ranges else None, project)

@@ -10,25 +10,14 @@ from typing import Any
 
 from emulator import reading
 from emulator.batch_update import cells, dimensions, formats, metadata, properties, ranges  # noqa: F401 - registers
-from emulator.batch_update.kinds import APPLY, KNOWN, Draft
-from emulator.errors import ApiError, Json, bad_field, invalid, not_emulated, unknown_name
+from emulator.batch_update.kinds import APPLY, Draft
+from emulator.errors import ApiError, Json, bad_field, invalid, not_emulated
 
 MAX_REQUESTS = 100_000
-BODY_FIELDS = frozenset(
-    {
-        "requests",
-        "includeSpreadsheetInResponse",
-        "responseRanges",
-        "responseIncludeGridData",
-    }
-)
 
 
 def run(draft: Draft, body: Json) -> Json:
     """Applies every request to the draft; raises without a word of what was applied so far."""
-    for name in body:
-        if name not in BODY_FIELDS:
-            raise unknown_name(name, "")
     requests = requests_of(body)
     replies = [_apply(draft, index, *_read(index, request)) for index, request in enumerate(requests)]
     answer: Json = {"spreadsheetId": draft.spreadsheet.spreadsheet_id, "replies": replies}
@@ -59,9 +48,6 @@ def _read(index: int, request: Any) -> tuple[str, Json]:
     if not isinstance(request, dict):
         raise bad_field(where, f"Invalid value at '{where}' (Request), {request!r}")
     given = {name: body for name, body in request.items() if body is not None}
-    for name in given:
-        if name not in KNOWN:
-            raise unknown_name(name, where)
     if len(given) != 1:
         text = "no request is set" if not given else "more than one request is set"
         raise invalid(f"Invalid {where}: {text}.")

@@ -119,7 +119,7 @@ def write_rows(sheet: Sheet, area: Area, rows: list[list[Json]], mask: Mask) -> 
 
 @kind("updateCells")
 def update_cells(draft: Draft, request: Json) -> Json:
-    mask = mask_of(request)
+    mask = mask_of(request, "CellData")
     rows = _rows_of(request)
     if request.get("range") is not None:
         sheet, area = area_of(draft, request["range"])
@@ -151,7 +151,7 @@ def _check_fits(rows: list[list[Json]], area: Area) -> None:
 def append_cells(draft: Draft, request: Json) -> Json:
     if request.get("tableId") is not None:
         raise not_emulated("appendCells into a table")
-    mask = mask_of(request)
+    mask = mask_of(request, "CellData")
     rows = _rows_of(request)
     sheet = draft.spreadsheet.edit(request.get("sheetId"))
     top = sheet.last_row_with_value() + 1
@@ -165,7 +165,7 @@ def append_cells(draft: Draft, request: Json) -> Json:
 
 @kind("repeatCell")
 def repeat_cell(draft: Draft, request: Json) -> Json:
-    mask = mask_of(request)
+    mask = mask_of(request, "CellData")
     sheet, area = area_of(draft, request.get("range"))
     given = request.get("cell") or {}
     value = entered_value(given.get("userEnteredValue"))

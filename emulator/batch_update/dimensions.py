@@ -204,7 +204,7 @@ def _shift_right(sheet: Sheet, area: Area, by: int) -> None:
 
 @kind("updateDimensionProperties")
 def update_dimension_properties(draft: Draft, request: Json) -> Json:
-    mask = mask_of(request)
+    mask = mask_of(request, "DimensionProperties")
     sheet, where = _dimension(draft, request.get("range"))
     if where.end > _size(sheet, where):
         raise invalid(f"Cannot update a {_word(where)} that doesn't exist.")
@@ -226,16 +226,21 @@ def update_dimension_properties(draft: Draft, request: Json) -> Json:
 
 @kind("autoResizeDimensions")
 def auto_resize_dimensions(draft: Draft, request: Json) -> Json:
-    """A column gets about as wide as its longest text: the emulator has no fonts, and says so here."""
+    """A column gets about as wide as its longest text: the emulator has no fonts, but one width that was measured."""
     sheet, where = _dimension(draft, request.get("dimensions"))
     if where.rows:
         return {}
     for index in range(where.start, where.end):
         cells = (row[index] for row in sheet.rows if index in row)
-        longest = max((len(rendering.formatted(cell)) for cell in cells), default=0)
-        if longest:
-            sheet.column_sizes[index] = {**sheet.column_sizes.get(index, {}), "pixelSize": 6 * longest + 9}
+        widest = max((_pixels(rendering.formatted(cell)) for cell in cells), default=0)
+        if widest:
+            sheet.column_sizes[index] = {**sheet.column_sizes.get(index, {}), "pixelSize": widest}
     return {}
+
+
+def _pixels(text: str) -> int:
+    """1,024 capital letters A took 8,691 pixels; the small letters are a guess."""
+    return 3 + round(sum(8.484375 if letter.isupper() else 6 for letter in text))
 
 
 @kind("addDimensionGroup")

@@ -16,7 +16,7 @@ def create(draft: Draft, request: Json) -> Json:
 
 @kind("updateDeveloperMetadata")
 def update(draft: Draft, request: Json) -> Json:
-    mask = mask_of(request)
+    mask = mask_of(request, "DeveloperMetadata")
     wanted = request.get("developerMetadata") or {}
     found = {
         entry["metadataId"]: entry

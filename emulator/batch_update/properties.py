@@ -9,6 +9,7 @@ from emulator.batch_update.kinds import Draft, kind
 from emulator.errors import Json, invalid
 from emulator.fields import Mask
 from emulator.grid import Sheet
+from emulator.schema import unknown_path
 
 _GRID_FLAGS = (
     "frozenRowCount",
@@ -20,11 +21,16 @@ _GRID_FLAGS = (
 _SHEET_FLAGS = ("hidden", "rightToLeft")
 
 
-def mask_of(request: Json) -> Mask:
+def mask_of(request: Json, schema: str) -> Mask:
+    """The mask of an update, which may name fields of this schema only."""
     text = request.get("fields")
     if not text:
         raise invalid("At least one field must be listed in 'fields'. (Use '*' to indicate all fields.)")
-    return fields.parse(text)
+    mask = fields.parse(text)
+    unknown = unknown_path(mask, schema)
+    if unknown is not None:
+        raise invalid(f"Invalid field: {unknown}")
+    return mask
 
 
 @kind("addSheet")
@@ -103,7 +109,7 @@ def duplicate_sheet(draft: Draft, request: Json) -> Json:
 @kind("updateSheetProperties")
 def update_sheet_properties(draft: Draft, request: Json) -> Json:
     wanted = request.get("properties") or {}
-    mask = mask_of(request)
+    mask = mask_of(request, "SheetProperties")
     sheet = draft.spreadsheet.edit(wanted.get("sheetId"))
     if "*" in mask:
         mask = {name: {} for name in ("title", "hidden", "rightToLeft", "tabColorStyle", "gridProperties")}
@@ -200,7 +206,7 @@ def _order(sheet: Sheet) -> None:
 @kind("updateSpreadsheetProperties")
 def update_spreadsheet_properties(draft: Draft, request: Json) -> Json:
     wanted = request.get("properties") or {}
-    for name in mask_of(request):
+    for name in mask_of(request, "SpreadsheetProperties"):
         if name == "title" and not wanted.get("title"):
             raise invalid("Spreadsheet title may not be empty.")
         if name == "*":

@@ -60,7 +60,7 @@ def _named(draft: Draft, named_id: Any) -> NamedRange:
 def update_named_range(draft: Draft, request: Json) -> Json:
     wanted = request.get("namedRange") or {}
     named = _named(draft, wanted.get("namedRangeId"))
-    mask = mask_of(request)
+    mask = mask_of(request, "NamedRange")
     if "name" in mask or "*" in mask:
         named = named._replace(name=_check_name(draft, wanted.get("name"), named.named_range_id))
     if "range" in mask or "*" in mask:
@@ -120,7 +120,7 @@ def _holder(draft: Draft, protected_id: int) -> Sheet | None:
 def update_protected_range(draft: Draft, request: Json) -> Json:
     wanted = request.get("protectedRange") or {}
     protected_id = int(wanted.get("protectedRangeId") or 0)
-    mask = mask_of(request)
+    mask = mask_of(request, "ProtectedRange")
     sheet = _protected_sheet(draft, protected_id)
     protected = dict(sheet.protected[protected_id])
     if "range" in mask:
