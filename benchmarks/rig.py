@@ -91,7 +91,8 @@ class Rig:
     async def progress(self, request_id: str) -> ProgressView:
         """The `progress` query."""
         handle = self.client.get_workflow_handle(bulk_request_id(request_id))
-        return await handle.query("progress", result_type=ProgressView)
+        view: ProgressView = await handle.query("progress", result_type=ProgressView)
+        return view
 
     async def ended(self, request_id: str, within_s: float) -> ProgressView:
         """The request's result."""
@@ -119,9 +120,7 @@ class Rig:
         """Billable actions so far, as the server counts them (reference/temporal.md section 2)."""
         async with httpx.AsyncClient(trust_env=False) as client:
             text = (await client.get(f"http://127.0.0.1:{self.metrics_port}/metrics")).text
-        return sum(
-            float(m.group(2)) for m in re.finditer(r"^action(?:_total)?\{([^}]*)\} ([0-9.e+]+)$", text, re.M)
-        )
+        return sum(float(m.group(2)) for m in re.finditer(r"^action(?:_total)?\{([^}]*)\} ([0-9.e+]+)$", text, re.M))
 
 
 @asynccontextmanager
@@ -166,9 +165,7 @@ async def rig(setting: Setting, spreadsheets: Sequence[str]) -> AsyncIterator[Ri
                     await made.ask_emulator(f"spreadsheets/{spreadsheet}", {"titles": ["Orders"]})
                 made.start_worker()
                 spacing = (f"--window={setting.window}", f"--spreadsheet-spacing={setting.spacing}")
-                done = await asyncio.to_thread(
-                    made.headgate, "limiter", "set", "--project", PROJECT, *limits, *spacing
-                )
+                done = await asyncio.to_thread(made.headgate, "limiter", "set", "--project", PROJECT, *limits, *spacing)
                 if done.returncode:
                     raise RuntimeError(done.stderr.decode())
                 yield made

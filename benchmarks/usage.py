@@ -1,0 +1,75 @@
+"""Never over, little wasted: 12 users with 3 spreadsheets each, a call for each operation, real windows.
+
+What is measured, from the emulator's ledger alone: the worst window of each kind of bucket, 429s, the share of the project's
+quota used from the second minute on, and the server's billable actions a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from benchmarks.rig import Rig, Setting, rig, worst_windows
+
+SHEETS_EACH = 3
+
+
+def operations(users: int, calls: int) -> list[dict[str, Any]]:
+    """Appends in turn over every user's spreadsheets, each with an id of its own."""
+    made = []
+    for n in range(calls):
+        user = n % users
+        sheet = f"sheet-{user}-{n // users % SHEETS_EACH}"
+        made.append(
+            {"id": f"op-{n}", "op": "append", "spreadsheet": sheet, "range": "Orders!A:B", "values": [[f"op-{n}", n]], "user": f"u{user}"}
+        )  # fmt: skip
+    return made
+
+
+def spreadsheets(users: int) -> list[str]:
+    return [f"sheet-{user}-{n}" for user in range(users) for n in range(SHEETS_EACH)]
+
+
+async def measure(setting: Setting, minutes: float) -> dict[str, Any]:
+    """Run with a backlog for so many minutes and read the ledger."""
+    calls = int(setting.per_project * (minutes + 2) * 60 / setting.window)
+    async with rig(setting, spreadsheets(setting.users)) as running:
+        request_id = await running.submit(operations(setting.users, calls), "--operations-per-call=1")
+        await first_write(running)
+        before, at = await running.actions(), (await running.ask_emulator("verdict"))["now"]
+        await asyncio.sleep(minutes * 60)
+        actions = await running.actions() - before
+        ledger = await running.ask_emulator("ledger")
+        view = await running.progress(request_id)
+    writes = sorted(call["arrived"] for call in ledger["calls"] if call["kind"] == "write")
+    start = writes[0]
+    counted = [t for t in writes if start + setting.window <= t < at + minutes * 60]
+    span = at + minutes * 60 - (start + setting.window)
+    during = [t for t in writes if at <= t < at + minutes * 60]
+    return {
+        "worst_window": worst_windows(ledger, setting.window),
+        "limits": {"project": setting.per_project, "user": setting.per_user},
+        "throttled": sum(1 for call in ledger["calls"] if call["status"] == 429),
+        "used_share": len(counted) / (span / setting.window * setting.per_project),
+        "calls": len(ledger["calls"]),
+        "actions_per_call": actions / len(during),
+        "by_minute": [
+            sum(1 for t in writes if start + 60 * m <= t < start + 60 * (m + 1)) for m in range(int(minutes))
+        ],
+        "reported": view.model_dump(),
+    }
+
+
+async def first_write(running: Rig) -> None:
+    """Returns when the first write has arrived."""
+    async with asyncio.timeout(60):
+        while not any(call["kind"] == "write" for call in (await running.ask_emulator("ledger"))["calls"]):
+            await asyncio.sleep(0.2)
+
+
+async def main(minutes: float = 5.0) -> dict[str, Any]:
+    """Both latencies of the promise."""
+    return {
+        "latency 0.1 s": await measure(Setting(latency_ms=100), minutes),
+        "latency 1.2 +/- 0.4 s": await measure(Setting(latency_ms=1200, jitter_ms=400), minutes),
+    }
