@@ -144,7 +144,7 @@ def _cell_bytes(cell: Cell) -> int:
     if isinstance(cell, str):
         quoted = encode_basestring(cell)
         return 42 + (len(quoted) if quoted.isascii() else len(quoted.encode()))
-    return 64
+    return 40 + len(repr(cell))
 
 
 def cell(value: Cell, input: str) -> Json:

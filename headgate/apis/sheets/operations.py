@@ -16,12 +16,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from headgate.apis.sheets import a1, raw_requests
+from headgate.apis.sheets import a1, merging, raw_requests
 from headgate.errors import InvalidOperation
 from headgate.models import NAME_PATTERN, Operation
 
 LONGEST_LINE = 9_000_000
 LONGEST_CELL = 50_000
+LARGEST_CALL = 10_000_000
+_INFLATES = 300_000
 LONGEST_ID = 200
 _EXACT = 2**53
 _OPERATIONS = ("append", "update", "clear", "read", "request")
@@ -168,6 +170,8 @@ def parse_line(text: str | bytes, line: int, default_user: str) -> Operation:
         sheet_id=None,
     )
     _must_fit(operation)
+    if len(text) > _INFLATES and merging.weight_of(operation, merging.form_of(operation)).bytes > LARGEST_CALL:
+        raise InvalidOperation(f"The operation takes more than one call can carry ({LARGEST_CALL:,} bytes); split it.")
     return operation
 
 

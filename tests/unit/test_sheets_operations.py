@@ -1,0 +1,165 @@
+"""The human edge: what a line of the input becomes, and the sentence for every line that is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headgate.apis.sheets.operations import parse_line
+from headgate.errors import InvalidOperation
+from headgate.models import Operation
+
+GOOD = {"op": "append", "spreadsheet": "S", "range": "Orders!A:C", "values": [["o-1", 12.5, True, None]]}
+
+
+def line(**changes: object) -> str:
+    return json.dumps({**GOOD, **changes})
+
+
+def raw(request: object) -> str:
+    return json.dumps({"op": "request", "spreadsheet": "S", "request": request})
+
+
+def test_a_line_gets_its_defaults() -> None:
+    operation = parse_line(line(), 7, "bot")
+    assert (operation.id, operation.line, operation.user, operation.input) == ("7", 7, "bot", "RAW")
+    assert operation.values == (("o-1", 12.5, True, None),)
+    assert Operation.model_validate_json(operation.model_dump_json()) == operation
+
+
+def test_bytes_a_byte_order_mark_and_nulls_are_taken() -> None:
+    assert parse_line("\ufeff".encode() + line(user=None, render=None).encode(), 1, "bot").user == "bot"
+
+
+def test_a_huge_number_becomes_a_double() -> None:
+    assert parse_line(line(values=[[10**30, 2**53]]), 1, "u").values == ((1e30, 2**53),)
+
+
+REFUSALS = {
+    "no JSON": ("{", "The line is not JSON"),
+    "no object": ("[1]", "The line must be a JSON object"),
+    "too deep": ("[" * 100_000, "nested too deeply"),
+    "no UTF-8": (b'{"id": "\xff"}', "not valid UTF-8"),
+    "half a surrogate": (line(values=[["\ud800"]]), "not valid UTF-8"),
+    "a field twice": ('{"op": "read", "op": "read"}', "names 'op' twice"),
+    "NaN": ('{"op": "append", "values": [[NaN]]}', "holds NaN"),
+    "infinity": ('{"op":"append","spreadsheet":"S","range":"A:A","values":[[1e999]]}', "too large for Sheets"),
+    "too many digits": ('{"values": [[' + "1" * 5000 + "]]}", "too many digits"),
+    "no op": ('{"spreadsheet": "S"}', "op is missing"),
+    "an unknown op": (line(op="delete"), "op must be append, update"),
+    "an unknown field": (line(sheet="x"), "'sheet' is not a field"),
+    "a path for a spreadsheet": (line(spreadsheet="../x"), "spreadsheet must be 1 to 128"),
+    "dots for a spreadsheet": (line(spreadsheet=".."), "spreadsheet must be 1 to 128"),
+    "a newline behind a spreadsheet": (line(spreadsheet="S\n"), "spreadsheet must be 1 to 128"),
+    "a number for a user": (line(user=3), "user must be a text"),
+    "no values": ('{"op":"append","spreadsheet":"S","range":"A:A"}', "values is missing"),
+    "empty values": (line(values=[]), "values must be a list of rows"),
+    "values that are no rows": (line(values=[1]), "row 1 is not a list"),
+    "a cell that is a list": (line(values=[[[1]]]), "a list or an object"),
+    "a cell that is too long": (line(values=[["x" * 50_001]]), "more than 50,000 characters"),
+    "a bad range": (line(range="Orders!A0"), "row 0"),
+    "a range that is no text": (line(range=5), "range must be a text"),
+    "values for a clear": (line(op="clear"), "values does not belong to op clear"),
+    "a render for an append": (line(render="FORMULA"), "render does not belong to op append"),
+    "a wrong input": (line(input="CSV"), "input must be RAW or USER_ENTERED"),
+    "an empty id": (line(id=""), "id must be a text"),
+    "too many rows": (line(op="update", range="A1:B1", values=[[1], [2]]), "2 rows and the range holds 1"),
+    "too many columns": (line(op="update", range="A:B", values=[[1, 2, 3]]), "3 columns and the range holds 2"),
+    "too many columns, by columns": (
+        line(op="update", range="A1:B9", values=[[1], [2], [3]], major_dimension="COLUMNS"),
+        "3 columns and the range holds 2",
+    ),
+    "no kind": (raw({}), "exactly one key"),
+    "two kinds": (raw({"addSheet": {}, "deleteSheet": {}}), "exactly one key"),
+    "an unknown kind": (raw({"explode": {}}), "'explode' is not one that Sheets knows"),
+    "a kind that runs on": (raw({"refreshDataSource": {}}), "runs on after its call"),
+    "an unknown field inside": (raw({"addSheet": {"properties": {"name": "x"}}}), "has no field 'name'"),
+    "a wrong type inside": (raw({"addSheet": {"properties": {"title": 1}}}), "title must be a text"),
+    "a wrong word inside": (raw({"mergeCells": {"mergeType": "ALL"}}), "must be one of MERGE_ALL"),
+    "a list that is none": (raw({"appendCells": {"rows": {}}}), "rows must be a list"),
+    "a number beyond int32": (raw({"deleteSheet": {"sheetId": 2**31}}), "must be a whole number"),
+    "our own fences": (
+        raw({"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": {"visibility": "DOCUMENT"}}}}),
+        "headgate's own marks",
+    ),
+    "a range for a request": (
+        '{"op":"request","spreadsheet":"S","range":"A1","request":{"addSheet":{}}}',
+        "range does not belong to op request",
+    ),
+    "a line of many megabytes": (" " * 9_000_001, "longer than"),
+    "a line that inflates": (
+        line(values=[[1] * 1000] * 300),
+        "more than one call can carry",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_bad_line_is_refused_in_one_sentence(name: str) -> None:
+    text, says = REFUSALS[name]
+    with pytest.raises(InvalidOperation) as refusal:
+        parse_line(text, 1, "u")
+    sentence = str(refusal.value)
+    assert says in sentence
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    assert len(sentence) < 300
+    assert "pydantic" not in sentence.lower()
+
+
+def test_a_cell_without_a_colon_is_where_the_values_begin() -> None:
+    assert parse_line(line(op="update", range="A1"), 1, "u").range == "A1"
+    with pytest.raises(InvalidOperation):
+        parse_line(line(op="update", range="A1:A1"), 1, "u")
+
+
+def test_no_user_at_all_is_refused() -> None:
+    with pytest.raises(InvalidOperation, match="user is missing"):
+        parse_line(line(), 1, "")
+
+
+GOOD_REQUESTS = [
+    {"addSheet": {"properties": {"title": "x", "sheetId": 5, "gridProperties": {"rowCount": "10"}}}},
+    {"addSheet": {}},
+    {
+        "repeatCell": {
+            "range": {"sheetId": 0},
+            "cell": {"userEnteredFormat": {"textFormat": {"bold": True}}},
+            "fields": "*",
+        }
+    },
+    {"updateCells": {"rows": [{"values": [{"userEnteredValue": {"numberValue": 1}}]}], "fields": "userEnteredValue"}},
+    {"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": {"metadataId": 5}}}},
+]
+
+
+@pytest.mark.parametrize("request_", GOOD_REQUESTS, ids=lambda request_: next(iter(request_)))
+def test_a_good_request_is_taken_as_it_is(request_: dict[str, object]) -> None:
+    assert parse_line(raw(request_), 1, "u").request == request_
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+)
+FIELDS = ["id", "op", "spreadsheet", "range", "values", "user", "input", "render", "major_dimension", "request", "x"]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), json_values), st.booleans())
+def test_whatever_is_written_is_taken_or_refused(fields: dict[str, object], mostly_good: bool) -> None:
+    text = json.dumps({**GOOD, **fields} if mostly_good else fields)
+    try:
+        operation = parse_line(text, 1, "u")
+    except InvalidOperation:
+        pass
+    else:
+        assert Operation.model_validate_json(operation.model_dump_json()) == operation
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_taken_or_refused(text: bytes) -> None:
+    with pytest.raises(InvalidOperation):
+        parse_line(text, 1, "u")
