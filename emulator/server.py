@@ -68,9 +68,9 @@ class Emulator:
             max_line_size=65_536,
             max_field_size=65_536,
         )
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, shutdown_timeout=1.0, backlog=1024)
+        site = web.TCPSite(self._runner, host, port, backlog=1024)
         await site.start()
         bound = self._runner.addresses[0]
         self._url = f"http://{bound[0]}:{bound[1]}"
