@@ -36,7 +36,9 @@ _CUT_OFF: Final = (
 
 def result_line(name: str, line: int, outcome: Outcome, applied: Applied, reason: str) -> bytes:
     """One result of an operation that no call decided, as a line of JSON without its ending."""
-    return OperationResult(id=name, line=line, outcome=outcome, applied=applied, reason=reason).model_dump_json().encode()
+    return (
+        OperationResult(id=name, line=line, outcome=outcome, applied=applied, reason=reason).model_dump_json().encode()
+    )
 
 
 class Results:
@@ -120,8 +122,8 @@ async def _recorded_batches(store: Store, request_id: str) -> AsyncIterator[tupl
         while reading:
             yield await first()
     finally:
-        for _, task in reading:
-            task.cancel()
+        for _, getting in reading:
+            getting.cancel()
 
 
 async def _not_done(store: Store, request_id: str, first: int, end: int) -> AsyncIterator[bytes]:

@@ -21,6 +21,7 @@ from activities.planning import Interrupted, Planning
 from activities.results import Results, read_results
 from activities.store import Store
 from activities.submission import store_input
+from headgate.apis.sheets.titles import Sheet, Titles
 from headgate.errors import InvalidRequest, Unreachable
 from headgate.models import AbandonLane, BatchDone, BulkRequest, LaneEntry, Operation, PageRequest, PlanSummary
 
@@ -242,10 +243,13 @@ async def test_what_is_kept_for_a_batch(store: Store) -> None:
     assert await batches.freeze("r", 0, "0", b"two") == b"one"
     assert await batches.freeze("r", 0, "0.1", b"two") == b"two"
     assert await batches.frozen("r", 0, "0") == b"one"
-    for said in (b"a", b"b"):
-        await batches.save_journal("r", 0, said)
-        await batches.save_titles("r", 0, said + said)
-    assert (await batches.journal("r", 0), await batches.titles("r", 0)) == (b"b", b"bb")
+    for said in ("a", "b"):
+        await batches.save_journal("r", 0, said.encode())
+        await batches.save_titles("r", 0, Titles(sheets=(Sheet(sheet_id=7, title=said),)))
+    assert (await batches.journal("r", 0), await batches.titles("r", 0)) == (
+        b"b",
+        Titles(sheets=(Sheet(sheet_id=7, title="b"),)),
+    )
     assert (await batches.journal("r", 1), await batches.titles("r", 1)) == (None, None)
 
 
