@@ -151,9 +151,15 @@ class Store:
     async def open_blocks(self, path: str) -> AsyncGenerator[bytes, None]:
         """The object in blocks of about a mebibyte; raises FileNotFoundError if there is none."""
         with self._reaching():
-            found = await obstore.get_async(self._backend, path)
-            async for block in found.stream(min_chunk_size=BLOCK_BYTES):
-                yield bytes(block)
+            try:
+                found = await obstore.get_async(self._backend, path)
+            except FileNotFoundError:
+                found = None
+            if found is not None:
+                async for block in found.stream(min_chunk_size=BLOCK_BYTES):
+                    yield bytes(block)
+                return
+        raise FileNotFoundError(path)
 
     def open_lines(self, path: str, limit: int = LINE_LIMIT) -> AsyncIterator[bytes | None]:
         """The lines of the object without their endings, a line beyond `limit` bytes as None; FileNotFoundError as above."""
@@ -184,8 +190,6 @@ class Store:
     def _reaching(self) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
-            raise
         except (BaseError, OSError) as error:
             raise Unreachable(
                 f"The store {self.location} cannot be reached: {_first_line(error)}. "

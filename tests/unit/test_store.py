@@ -148,6 +148,14 @@ async def test_a_store_that_does_not_answer_is_unreachable(monkeypatch: pytest.M
     assert "SECRET" not in str(caught.value).upper()
 
 
+async def test_a_folder_that_cannot_be_written_to_is_unreachable(tmp_path: Path) -> None:
+    """What is in the way of an object is told as the store's trouble."""
+    store = Store.open(str(tmp_path))
+    (tmp_path / "a").write_text("a file where a folder has to be")
+    with pytest.raises(Unreachable, match="Check HEADGATE_STORE"):
+        await store.put_new("a/b", b"x")
+
+
 _WRITER = """
 import asyncio, sys
 from activities.store import Store
