@@ -81,7 +81,7 @@ def run(arguments: Sequence[str], surroundings: Surroundings) -> int:
     except BrokenPipeError:  # whoever reads has seen enough
         return DONE
     except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
+        return _said(surroundings, "interrupted", INTERRUPTED)
     except SystemExit as error:
         if isinstance(error.__context__, BrokenPipeError):  # rich's way of saying the same
             return DONE

@@ -45,10 +45,10 @@ REQUEST: Final = "demo-1"
 GOOGLE_WINDOW_S: Final = 60.0
 READY_WITHIN_S: Final = 60.0
 GAUGE_EVERY_S: Final = 2.0
-#: 2 % of the writes take effect but their answer is lost; 1 % of all calls meet a busy server.
+#: 4 % of the writes take effect but their answer is lost; 2 % of all calls meet a busy server.
 FAULTS: Final = (
-    {"kind": "write", "probability": 0.02, "effect": "close", "when": "after"},
-    {"probability": 0.01, "effect": "error", "status": 503, "when": "before"},
+    {"kind": "write", "probability": 0.04, "effect": "close", "when": "after"},
+    {"probability": 0.02, "effect": "error", "status": 503, "when": "before"},
 )
 
 
@@ -311,7 +311,7 @@ def demo_command(
         ),
     ] = 10.0,
     faults: Annotated[
-        bool, typer.Option(help="Lose 2 % of the answers to writes, and be busy for 1 % of the calls.")
+        bool, typer.Option(help="Lose 4 % of the answers to writes, and be busy for 2 % of the calls.")
     ] = True,
     stay: Annotated[bool, typer.Option("--stay", help="Keep everything up afterwards, to look around.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The verdict as one JSON object.")] = False,

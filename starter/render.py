@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -77,7 +78,7 @@ def progress_panel(view: ProgressView, note: str = "") -> RenderableType:
         facts.add_row("failed", Text(f"{count:,} × {reason}", style="red"))
     if note:
         facts.add_row("", Text(note, style="yellow"))
-    bar = ProgressBar(total=max(counts.total, 1), completed=counts.total - counts.remaining)
+    bar = Padding(ProgressBar(total=max(counts.total, 1), completed=counts.total - counts.remaining), 0)
     return Panel(Group(head, bar, facts), title=Text(view.id), title_align="left")
 
 

@@ -103,11 +103,11 @@ def judge(
 
 def verdict_lines(verdict: Verdict) -> list[str]:
     """The verdict for a person."""
-    lines = [f"{'bucket':<28}{'worst window':>16}{'calls':>8}{'429s':>6}{'used':>8}"]
+    lines = [f"{'bucket':<40}{'worst window':>16}{'calls':>8}{'429s':>6}{'used':>8}"]
     for use in verdict.buckets:
         used = f"{use.used:.1%}" if use.used is not None else "-"
         lines.append(
-            f"{use.bucket:<28}{f'{use.worst_window} of {use.limit}':>16}{use.calls:>8}{use.refused:>6}{used:>8}"
+            f"{use.bucket:<40}{f'{use.worst_window} of {use.limit}':>16}{use.calls:>8}{use.refused:>6}{used:>8}"
         )
     lines.append(
         f"{verdict.calls:,} calls counted in windows of {verdict.window:g} s; {verdict.faults} faults were injected"

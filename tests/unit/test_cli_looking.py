@@ -44,6 +44,7 @@ def test_status_on_a_terminal_says_what_it_waits_for() -> None:
     seen = view("waiting", succeeded=1, waiting=Waiting(reason="quota of user ana"), failures={"bad [range]": 2})
     found = ran("status", "r1", service=FakeService([seen]), terminal=True)
     assert "quota of user ana" in found.out
+    assert "1 succeeded, 0 failed, 0 unprocessed, 2 to go" in found.out
     assert "bad [range]" in found.out
 
 
