@@ -152,6 +152,7 @@ class BatchState(BaseModel):
         part = self._part_of(step)
         part.in_flight = False
         part.attempts -= 1
+        part.burn_sent = part.burn_sent and (step.purpose != "burn" or part.attempts > 0)
         self.calls -= 1
 
     def learn(self, step: Step, reply: Reply, now_ns: int) -> Advice:

@@ -181,11 +181,15 @@ class OneBatch(RuleBasedStateMachine):
         self.journal = b""
         self.api = NaiveApi(bad, names_the_culprit)
         self.now = 10**18
+        self.stale = False
         self.sent: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.said: dict[int, object] = {}
 
     def deliver(self, step: Step, fault: Fault) -> Reply:
         match fault:
+            case "none" if self.stale and step.purpose == "fence_look_up":
+                self.stale = False
+                return read_reply(*self.with_headers(error(404, "Requested entity was not found.")))
             case "none":
                 return read_reply(*self.with_headers(self.api.take(step.call)))
             case "lost before":
@@ -231,12 +235,17 @@ class OneBatch(RuleBasedStateMachine):
     def with_headers(answer: tuple[int, bytes]) -> tuple[int, dict[str, str], bytes]:
         return answer[0], {}, answer[1]
 
+    def wait_for(self, step: Step) -> None:
+        self.now = max(self.now, step.not_before_ns)
+        self.api.land(self.now)
+        if self.batch.form == "values_update":
+            assert not self.api.zombies, "nothing is written while an earlier unfenced write may still land"
+
     def one_call(self, fault: Fault) -> None:
         step = self.state.next_step(TITLES, self.now)
         if step is None:
             return
-        self.now = max(self.now, step.not_before_ns)
-        self.api.land(self.now)
+        self.wait_for(step)
         before = self.sent.setdefault((step.part, step.purpose), (step.call.target, step.call.body))
         assert before == (step.call.target, step.call.body), "the bytes of one part never change"
         self.state.sending(step, self.now)
@@ -247,7 +256,7 @@ class OneBatch(RuleBasedStateMachine):
         self.api.land(self.now)
 
     @precondition(lambda self: not self.state.finished)
-    @rule(fault=st.sampled_from(FAULTS))
+    @rule(fault=st.sampled_from(("none",) * 8 + FAULTS))
     def call(self, fault: Fault) -> None:
         self.one_call(fault)
 
@@ -257,7 +266,7 @@ class OneBatch(RuleBasedStateMachine):
         step = self.state.next_step(TITLES, self.now)
         if step is None:
             return
-        self.now = max(self.now, step.not_before_ns)
+        self.wait_for(step)
         self.state.sending(step, self.now)
         journal = self.state.frozen()
         if applied == "yes":
@@ -267,6 +276,14 @@ class OneBatch(RuleBasedStateMachine):
         self.sent.setdefault((step.part, step.purpose), (step.call.target, step.call.body))
         self.state = BatchState.resumed(self.batch, self.request, journal)
         self.now += 30 * SECOND_NS if self.batch.form != "values_append" else LATEST_NS
+
+    @rule(bad=st.frozensets(st.integers(0, 5), max_size=2))
+    def somebody_changes_what_is_possible(self, bad: frozenset[int]) -> None:
+        self.api.bad = bad
+
+    @rule()
+    def a_read_will_lag(self) -> None:
+        self.stale = True
 
     @rule()
     def time_passes(self) -> None:
