@@ -1,0 +1,344 @@
+"""The decision table: what each reply means for a batch, what is sent next, and how its operations end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from headgate.apis.sheets.fences import BURNT, Fence
+from headgate.apis.sheets.operations import parse_line
+from headgate.apis.sheets.replies import Answered, Busy, Lost, Refused, Reply, Throttled, TooLarge, Unauthorised
+from headgate.apis.sheets.titles import Sheet, Titles
+from headgate.models import SECOND_NS, BulkRequest, Form, PlannedBatch
+from headgate.outcomes import ZOMBIE_NS, BatchState, TitlesNeeded
+
+TITLES = Titles(sheets=(Sheet(sheet_id=7, title="Orders"),))
+REQUEST = BulkRequest(id="r", project="p", nonce="n", max_attempts=3)
+NOW = 10**18
+OURS = Fence.of("n", "S", 2, 4, "0")
+
+OK = Answered({})
+LOST = Lost("connection reset")
+BUSY = Busy("unavailable")
+SLOW = Busy("deadline", slow=True)
+DUPLICATE = Refused("exists", 0, "createDeveloperMetadata", True, "operation")
+INVALID = Refused("not possible")
+GONE = Refused("not found", scope="spreadsheet", status=404)
+FOUND = Answered({"metadataValue": OURS.value})
+FOREIGN = Answered({"metadataValue": "someone"})
+BURNT_ = Answered({"metadataValue": BURNT})
+
+
+def bad(index: int) -> Refused:
+    return Refused(f"Invalid requests[{index}].updateCells: no", index, "updateCells", False, "operation")
+
+
+def batch(form: Form, count: int) -> PlannedBatch:
+    lines: dict[Form, dict[str, Any]] = {
+        "fenced": {"op": "clear", "range": "Orders!A1"},
+        "values_update": {"op": "update", "range": "A1", "values": [["1/2"]], "input": "USER_ENTERED"},
+        "values_append": {"op": "append", "range": "A1", "values": [["1/2"]], "placement": "table"},
+        "read": {"op": "read", "range": "A1"},
+    }
+    operations = [
+        parse_line(json.dumps({"spreadsheet": "S", **lines[form]}).replace("A1", f"A{number}"), number, "u")
+        for number in range(1, count + 1)
+    ]
+    return PlannedBatch(number=4, lane=2, form=form, user="u", spreadsheet="S", operations=tuple(operations))
+
+
+def play(state: BatchState, script: list[tuple[str, Reply]]) -> list[int]:
+    """Sends what the state wants and answers from the script; returns the waits that were advised, in seconds."""
+    waits = []
+    for place, (purpose, reply) in enumerate(script):
+        step = state.next_step(TITLES, NOW)
+        assert step is not None, f"finished before step {place}"
+        assert step.purpose == purpose, f"step {place}"
+        state.sending(step, NOW)
+        waits.append(state.learn(step, reply, NOW).wait_ns // SECOND_NS)
+    return waits
+
+
+def ends(state: BatchState) -> list[str]:
+    assert state.next_step(TITLES, NOW) is None
+    assert state.finished
+    return [f"{result.outcome} {result.applied}" for result in state.results]
+
+
+YES, NO, OPEN = "succeeded yes", "failed no", "failed unknown"
+Script = list[tuple[str, Reply]]
+TABLE: dict[str, tuple[Form, int, Script, list[str]]] = {
+    "200: every operation is applied": ("fenced", 2, [("send", OK)], [YES, YES]),
+    "a pause is no attempt": ("fenced", 1, [("send", Throttled())] * 9 + [("send", OK)], [YES]),
+    "an expired credential is renewed once for free": (
+        "fenced",
+        1,
+        [("send", Unauthorised("x")), ("send", OK)],
+        [YES],
+    ),
+    "a credential that stays refused ends it": ("fenced", 1, [("send", Unauthorised("x"))] * 4, [NO]),
+    "lost, then sent again": ("fenced", 1, [("send", LOST), ("send", OK)], [YES]),
+    "lost, refused at the fence, the value is ours": (
+        "fenced",
+        2,
+        [("send", LOST), ("send", DUPLICATE), ("fence_look_up", FOUND)],
+        [YES, YES],
+    ),
+    "lost, refused at the fence, the value is another's: a new fence": (
+        "fenced",
+        1,
+        [("send", LOST), ("send", DUPLICATE), ("fence_look_up", FOREIGN), ("send", OK)],
+        [YES],
+    ),
+    "refused at the fence at once: a new fence": ("fenced", 1, [("send", DUPLICATE), ("send", OK)], [YES]),
+    "lost, then invalid: burnt before it fails": (
+        "fenced",
+        1,
+        [("send", LOST), ("send", INVALID), ("burn", OK)],
+        [NO],
+    ),
+    "lost, then invalid, but the first send had applied": (
+        "fenced",
+        1,
+        [("send", LOST), ("send", INVALID), ("burn", DUPLICATE), ("fence_look_up", FOUND)],
+        [YES],
+    ),
+    "lost, refused at the fence, the read lags: burnt to be sure": (
+        "fenced",
+        1,
+        [("send", LOST), ("send", DUPLICATE), ("fence_look_up", GONE), ("burn", DUPLICATE), ("fence_look_up", FOUND)],
+        [YES],
+    ),
+    "given up: burnt, never applied": ("fenced", 1, [("send", BUSY)] * 3 + [("burn", OK)], [NO]),
+    "given up: the burn was lost, but it is ours": (
+        "fenced",
+        1,
+        [("send", BUSY)] * 3 + [("burn", LOST), ("burn", DUPLICATE), ("fence_look_up", BURNT_)],
+        [NO],
+    ),
+    "given up: applied after all": (
+        "fenced",
+        1,
+        [("send", BUSY)] * 3 + [("burn", DUPLICATE), ("fence_look_up", FOUND)],
+        [YES],
+    ),
+    "given up: nobody answers any more": ("fenced", 1, [("send", BUSY)] * 3 + [("burn", LOST)] * 3, [OPEN]),
+    "given up: the spreadsheet is gone": ("fenced", 1, [("send", BUSY)] * 3 + [("burn", GONE)], [OPEN]),
+    "a refused connection is certain": ("fenced", 1, [("send", Lost("refused", "no"))] * 3, [NO]),
+    "a culprit fails alone": ("fenced", 3, [("send", bad(2)), ("send", OK)], [YES, NO, YES]),
+    "no culprit named: halves": (
+        "fenced",
+        3,
+        [("send", INVALID), ("send", OK), ("send", INVALID), ("send", INVALID), ("send", OK)],
+        [YES, NO, YES],
+    ),
+    "too large: halves": ("fenced", 2, [("send", TooLarge("x")), ("send", OK), ("send", OK)], [YES, YES]),
+    "too large and unknown: burnt, then halves": (
+        "fenced",
+        2,
+        [("send", LOST), ("send", TooLarge("x")), ("burn", OK), ("send", OK), ("send", OK)],
+        [YES, YES],
+    ),
+    "too slow twice: burnt, then halves": (
+        "fenced",
+        2,
+        [("send", SLOW), ("send", SLOW), ("burn", OK), ("send", OK), ("send", OK)],
+        [YES, YES],
+    ),
+    "no spreadsheet: all fail": ("fenced", 3, [("send", GONE)], [NO, NO, NO]),
+    "a fence that cannot be made fails them all": (
+        "fenced",
+        2,
+        [("send", Refused("budget", 0, "createDeveloperMetadata", False, "operation"))],
+        [NO, NO],
+    ),
+    "a dead sheet is asked for once": (
+        "fenced",
+        3,
+        [("send", Refused("Invalid requests[1].updateCells: No grid with id: 7", 1, "updateCells"))],
+        [NO, NO, NO],
+    ),
+    "an unfenced append of unknown outcome is never sent again": ("values_append", 1, [("send", LOST)], [OPEN]),
+    "an unfenced append that was refused": ("values_append", 1, [("send", INVALID)], [NO]),
+    "an unfenced append waits for its quota": ("values_append", 1, [("send", Throttled()), ("send", OK)], [YES]),
+    "an unfenced update is sent again": ("values_update", 2, [("send", LOST), ("send", OK)], [YES, YES]),
+    "an unfenced update given up": ("values_update", 1, [("send", LOST)] * 3, [OPEN]),
+    "what failed after an unknown unfenced send is unknown": (
+        "values_update",
+        2,
+        [("send", LOST), ("send", Refused("Invalid data[0]: no", 0)), ("send", INVALID)],
+        [OPEN, OPEN],
+    ),
+    "reads are simply repeated": (
+        "read",
+        1,
+        [("send", LOST), ("send", Answered({})), ("send", Answered({"valueRanges": [{"range": "A1"}]}))],
+        [YES],
+    ),
+    "a read of a bad range fails alone": (
+        "read",
+        2,
+        [("send", Refused("Unable to parse range: A2", range="A2")), ("send", Answered({"valueRanges": [{}]}))],
+        [YES, NO],
+    ),
+    "a read given up": ("read", 1, [("send", BUSY)] * 3, [NO]),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_batch(name: str) -> None:
+    form, count, script, outcomes = TABLE[name]
+    state = BatchState.fresh(batch(form, count), REQUEST)
+    play(state, script)
+    assert ends(state) == outcomes
+    assert state.calls == len(script)
+    assert state.retried == len(script) - 1
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_batch_survives_a_restart_between_any_two_calls(name: str) -> None:
+    form, count, script, outcomes = TABLE[name]
+    planned = batch(form, count)
+    state = BatchState.fresh(planned, REQUEST)
+    for entry in script:
+        play(state, [entry])
+        state = BatchState.resumed(planned, REQUEST, state.frozen())
+    assert ends(state) == outcomes
+
+
+def test_waits_double_up_to_a_minute() -> None:
+    request = REQUEST.model_copy(update={"max_attempts": 9})
+    state = BatchState.fresh(batch("fenced", 1), request)
+    assert play(state, [("send", BUSY)] * 8) == [1, 2, 4, 8, 16, 32, 64, 64]
+
+
+def test_a_429_says_which_quota_and_is_benign() -> None:
+    state = BatchState.fresh(batch("fenced", 1), REQUEST)
+    step = state.next_step(TITLES, NOW)
+    assert step is not None
+    state.sending(step, NOW)
+    advice = state.learn(step, Throttled("user", None, 60, 7 * SECOND_NS), NOW)
+    assert (advice.benign, advice.wait_ns) == (True, 7 * SECOND_NS)
+    assert advice.throttled is not None
+    assert (advice.throttled.kind, advice.throttled.scope, advice.throttled.user) == ("write", "user", "u")
+    assert (advice.throttled.quota_value, advice.throttled.at_ns) == (60, NOW)
+    assert state.attempts == 0
+
+
+def test_an_unfenced_update_waits_until_no_earlier_call_can_land() -> None:
+    state = BatchState.fresh(batch("values_update", 1), REQUEST)
+    assert play(state, [("send", LOST)]) == [180]
+    step = state.next_step(TITLES, NOW + 1)
+    assert step is not None
+    assert step.not_before_ns == NOW + ZOMBIE_NS
+
+
+def test_a_batch_that_was_perhaps_sent_goes_on_with_the_same_bytes() -> None:
+    planned = batch("fenced", 2)
+    state = BatchState.fresh(planned, REQUEST)
+    step = state.next_step(TITLES, NOW, (77,))
+    assert step is not None
+    state.sending(step, NOW)
+    again = BatchState.resumed(planned, REQUEST, state.frozen())
+    assert again.next_step(None, NOW + 5) == step
+    play(again, [("send", DUPLICATE), ("fence_look_up", FOUND)])
+    assert ends(again) == [YES, YES]
+    assert again.fences == [OURS.id]
+    assert again.swept == (77,)
+
+
+def test_without_a_journal_it_is_taken_as_perhaps_sent() -> None:
+    state = BatchState.resumed(batch("fenced", 1), REQUEST)
+    play(state, [("send", DUPLICATE), ("fence_look_up", FOUND)])
+    assert ends(state) == [YES]
+    assert ends(BatchState.resumed(batch("values_append", 1), REQUEST)) == [OPEN]
+    waiting = BatchState.resumed(batch("values_update", 1), REQUEST).next_step(None, NOW)
+    assert waiting is not None
+    assert waiting.not_before_ns == NOW + ZOMBIE_NS
+
+
+def test_what_was_not_sent_is_no_attempt() -> None:
+    state = BatchState.fresh(batch("values_append", 1), REQUEST)
+    step = state.next_step(None, NOW)
+    assert step is not None
+    state.sending(step, NOW)
+    state.not_sent(step)
+    assert (state.calls, state.attempts) == (0, 0)
+    resumed = BatchState.resumed(batch("values_append", 1), REQUEST, state.frozen())
+    play(resumed, [("send", OK)])
+    assert ends(resumed) == [YES]
+
+
+def test_an_old_fence_that_is_gone_sinks_the_sweeping_only() -> None:
+    state = BatchState.fresh(batch("fenced", 2), REQUEST)
+    step = state.next_step(TITLES, NOW, (77,))
+    assert step is not None
+    state.sending(step, NOW)
+    state.learn(step, Refused("Invalid requests[3].deleteDeveloperMetadata: none", 3), NOW)
+    second = state.next_step(TITLES, NOW, (77,))
+    assert second is not None
+    assert b"deleteDeveloperMetadata" in step.call.body
+    assert b"deleteDeveloperMetadata" not in second.call.body
+    play(state, [("send", OK)])
+    assert (ends(state), state.swept) == ([YES, YES], ())
+
+
+def test_a_sheet_that_does_not_exist_fails_without_a_call() -> None:
+    planned = batch("fenced", 1)
+    state = BatchState.fresh(planned, REQUEST)
+    with pytest.raises(TitlesNeeded):
+        state.next_step(None, NOW)
+    assert state.next_step(Titles(), NOW) is None
+    assert (ends(state), state.calls) == ([NO], 0)
+    assert state.results[0].reason == "no sheet named 'Orders' in the spreadsheet"
+
+
+def test_a_look_up_brings_the_titles_or_says_why_not() -> None:
+    planned = PlannedBatch(number=0, lane=0, form="look_up", user="u", spreadsheet="S")
+    state = BatchState.fresh(planned, REQUEST)
+    play(state, [("send", BUSY), ("send", Answered({"sheets": [{"properties": {"sheetId": 7, "title": "Orders"}}]}))])
+    assert state.finished
+    assert state.titles == TITLES
+    for script in ([("send", GONE)], [("send", BUSY)] * 3):
+        state = BatchState.fresh(planned, REQUEST)
+        play(state, list(script))
+        assert state.finished
+        assert state.failure
+
+
+CANCELS: dict[str, tuple[Form, Script, Script, list[str]]] = {
+    "nothing was sent": ("fenced", [], [], ["unprocessed no"] * 3),
+    "one part was done": ("fenced", [("send", INVALID), ("send", OK)], [], [YES, "unprocessed no", "unprocessed no"]),
+    "unknown: burnt first": ("fenced", [("send", LOST)], [("burn", OK)], ["unprocessed no"] * 3),
+    "unknown: applied": ("fenced", [("send", LOST)], [("burn", DUPLICATE), ("fence_look_up", FOUND)], [YES] * 3),
+    "unfenced and unknown": ("values_update", [("send", LOST)], [], [OPEN] * 3),
+}
+
+
+@pytest.mark.parametrize("name", CANCELS)
+def test_a_cancelled_batch(name: str) -> None:
+    form, before, after, outcomes = CANCELS[name]
+    state = BatchState.fresh(batch(form, 3), REQUEST)
+    play(state, before)
+    state.cancel()
+    play(state, after)
+    assert ends(state) == outcomes
+
+
+def test_replies_go_to_their_operations() -> None:
+    raw = json.dumps({"op": "request", "spreadsheet": "S", "request": {"duplicateSheet": {"sourceSheetId": 1}}})
+    made = (batch("fenced", 1).operations[0], parse_line(raw, 2, "u"))
+    planned = PlannedBatch(number=4, lane=2, form="fenced", user="u", spreadsheet="S", operations=made)
+    state = BatchState.fresh(planned, REQUEST)
+    play(state, [("send", Answered({"replies": [{}, {}, {"duplicateSheet": {"properties": {"sheetId": 9}}}]}))])
+    assert [result.reply for result in state.results] == [{}, {"duplicateSheet": {"properties": {"sheetId": 9}}}]
+
+
+def test_counts_leave_out_the_particulars_of_reasons() -> None:
+    state = BatchState.fresh(batch("fenced", 4), REQUEST)
+    play(state, [("send", bad(1)), ("send", bad(1)), ("send", OK)])
+    counts = state.counts()
+    assert (counts.succeeded, counts.failed, counts.unprocessed) == (2, 2, 0)
+    assert counts.reasons == {"Invalid requests….updateCells: no": 2}
