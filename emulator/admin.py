@@ -16,6 +16,7 @@ DELETE /admin/spreadsheets/{id}
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -72,7 +73,9 @@ class Admin:
         if request.method == "GET" and name == "ledger":
             return await self._ledger(request, query)
         if name.startswith("spreadsheets/"):
-            return json_response(self._spreadsheet(request.method, unquote(name[13:]), body))
+            # in a thread: a dump of many cells must not hold up the arrivals of others
+            spreadsheet_id = unquote(name.removeprefix("spreadsheets/"))
+            return json_response(await asyncio.to_thread(self._spreadsheet, request.method, spreadsheet_id, body))
         route = self._routes.get((request.method, name))
         if route is None:
             raise not_found()

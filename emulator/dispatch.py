@@ -1,7 +1,7 @@
 """A call goes the same way every time: arrive, quota, latency, apply, answer; a fault may end it at each step.
 
 The arrival is taken before the body is read and before any wait. The quota is asked next, so what latency is simulated does not
-change what is counted. An apply is one step of the event loop: two calls never see half of each other.
+change what is counted. Applies come one after another, each as a whole: two calls never see half of each other.
 """
 
 from __future__ import annotations
@@ -18,15 +18,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from emulator import routes
-from emulator.errors import (
-    ApiError,
-    Json,
-    forbidden,
-    invalid,
-    not_emulated,
-    quota_exceeded,
-    unauthenticated,
-)
+from emulator.errors import ApiError, Json, forbidden, quota_exceeded, unauthenticated
 from emulator.faults import UNCOUNTED, Fault, FaultPlan, Seen
 from emulator.ledger import Call, Ledger
 from emulator.methods import Methods
@@ -35,6 +27,7 @@ from emulator.routes import Query, Route
 from emulator.settings import EmulatorSettings
 
 MAX_URL = 16_384
+LARGE_BODY = 32_768
 DEFAULT_PROJECT = "100000000001"
 HTML = (
     "<!DOCTYPE html><html lang=en><title>Error {status}</title>"
@@ -54,6 +47,7 @@ class Dispatcher:
         self.faults = faults
         self.projects = dict(settings.projects)
         self._methods = methods
+        self._applying = asyncio.Lock()
         self._random = random.Random(settings.seed)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -155,9 +149,7 @@ class Dispatcher:
         call: Call,
         fault: Fault | None,
     ) -> web.StreamResponse:
-        answer = self._methods.call(route, query, body, call.project, call.user)
-        if route.kind == "write":
-            self.ledger.apply(call)
+        answer = await self._answer(route, query, body, call)
         payload = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
         if fault is not None:
             ended = await self._end(request, call, fault, payload)
@@ -165,6 +157,21 @@ class Dispatcher:
                 return ended
         call.status = 200
         return _json(200, payload)
+
+    async def _answer(self, route: Route, query: Query, body: bytes, call: Call) -> Json:
+        """Writes apply one at a time; a large one in a thread, so that other calls' arrivals are still seen in time.
+
+        Reads need not wait: what they see is replaced as a whole, never changed.
+        """
+        if route.kind == "read":
+            return self._methods.call(route, query, body, call.project, call.user)
+        async with self._applying:
+            if len(body) > LARGE_BODY:
+                answer = await asyncio.to_thread(self._methods.call, route, query, body, call.project, call.user)
+            else:
+                answer = self._methods.call(route, query, body, call.project, call.user)
+            self.ledger.apply(call)
+        return answer
 
     async def _end(
         self, request: web.BaseRequest, call: Call, fault: Fault, payload: bytes | None
@@ -264,6 +271,3 @@ def refusal_response(refusal: ApiError) -> web.Response:
 
 def json_response(answer: Json | list[Json], status: int = 200) -> web.Response:
     return _json(status, json.dumps(answer, ensure_ascii=False).encode())
-
-
-__all__ = ["Dispatcher", "invalid", "json_response", "not_emulated", "refusal_response"]

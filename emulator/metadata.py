@@ -13,7 +13,7 @@ from emulator.a1 import Box
 from emulator.errors import Json, invalid, not_found
 from emulator.fields import Mask
 from emulator.grid import Dimension, deleted, inserted
-from emulator.spreadsheet import Spreadsheet
+from emulator.spreadsheet import Spreadsheet, metadata_size
 
 BUDGET = 30_000
 
@@ -48,7 +48,7 @@ def create(draft: Spreadsheet, wanted: Json, project: str) -> Json:
     if wanted.get("metadataValue"):
         entry["metadataValue"] = str(wanted["metadataValue"])
     _check_budget(draft, entry, None)
-    draft.metadata[metadata_id] = entry
+    draft.put_metadata(entry)
     return entry
 
 
@@ -90,18 +90,16 @@ def location_box(place: Json) -> tuple[int, Box] | None:
     return sheet_id, Box(left=start, right=end) if by_columns else Box(top=start, bottom=end)
 
 
-def _size(entry: Json) -> int:
-    return len(entry["metadataKey"]) + len(entry.get("metadataValue", ""))
-
-
 def _check_budget(draft: Spreadsheet, entry: Json, replaced: int | None) -> None:
+    if draft.metadata_chars + metadata_size(entry) <= BUDGET:
+        return  # the sum over all owners fits: no need to look at each
     owner = sheet_of(entry["location"])
     used = sum(
-        _size(other)
+        metadata_size(other)
         for other_id, other in draft.metadata.items()
         if other_id != replaced and sheet_of(other["location"]) == owner
     )
-    if used + _size(entry) > BUDGET:
+    if used + metadata_size(entry) > BUDGET:
         raise invalid(f"The developer metadata exceeds the limit of {BUDGET} characters.")
 
 
@@ -188,12 +186,14 @@ def change(draft: Spreadsheet, entry: Json, wanted: Json, mask: Mask) -> Json:
     if "metadataKey" not in new:
         raise invalid("Developer metadata must have a key.")
     _check_budget(draft, new, entry["metadataId"])
-    draft.metadata[entry["metadataId"]] = new
+    draft.put_metadata(new)
     return new
 
 
 def drop_sheet(draft: Spreadsheet, sheet_id: int) -> None:
-    draft.metadata = {i: e for i, e in draft.metadata.items() if sheet_of(e["location"]) != sheet_id}
+    for metadata_id, entry in list(draft.metadata.items()):
+        if sheet_of(entry["location"]) == sheet_id:
+            draft.drop_metadata(metadata_id)
 
 
 def shift(draft: Spreadsheet, sheet_id: int, where: Dimension, insertion: bool) -> None:
@@ -206,7 +206,7 @@ def shift(draft: Spreadsheet, sheet_id: int, where: Dimension, insertion: bool) 
         old = (span["startIndex"], span["endIndex"])
         new = inserted(old, where.start, where.size) if insertion else deleted(old, where)
         if new is None:
-            del draft.metadata[metadata_id]
+            draft.drop_metadata(metadata_id)
         elif new != old:
             place = {**span, "startIndex": new[0], "endIndex": new[1]}
             draft.metadata[metadata_id] = {**entry, "location": {**entry["location"], "dimensionRange": place}}

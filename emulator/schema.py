@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def check_body(name: str, body: Mapping[str, Any]) -> None:
         _check_message(body, root[0], root[1])
 
 
+@cache
 def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
@@ -68,9 +70,11 @@ def _check_value(value: Any, kind: str, where: str, name: str, schema: str) -> N
         case "[":
             # the transcoder takes one value for a list of one
             entries = value if isinstance(value, list) else [value]
+            below = kind[1:]
             for index, entry in enumerate(entries):
-                if entry is not None:
-                    _check_entry(entry, kind[1:], f"{place}[{index}]", name, schema)
+                if entry is None or (below == "CellData" and _is_plain_cell(entry)):
+                    continue
+                _check_entry(entry, below, f"{place}[{index}]", name, schema)
         case "{":
             if not isinstance(value, dict):
                 raise _wrong(place, "Map", value)
@@ -84,8 +88,6 @@ def _check_entry(value: Any, kind: str, place: str, name: str, schema: str) -> N
     if kind in SCHEMAS:
         if not isinstance(value, dict):
             raise _wrong(place, f"{_PACKAGE}.{kind}", value)
-        if kind == "CellData" and _is_plain_cell(value):
-            return
         _check_message(value, kind, place)
         return
     word, _, detail = kind.partition(":")
@@ -107,12 +109,12 @@ def _check_entry(value: Any, kind: str, place: str, name: str, schema: str) -> N
                 raise _wrong(place, "TYPE_DOUBLE" if detail == "double" else "TYPE_FLOAT", value)
 
 
-def _is_plain_cell(cell: dict[str, Any]) -> bool:
+def _is_plain_cell(cell: Any) -> bool:
     """A cell with nothing but one value of the right type: the most frequent message by far."""
-    if len(cell) != 1:
+    if type(cell) is not dict or len(cell) != 1:
         return False
     value = cell.get("userEnteredValue")
-    if not isinstance(value, dict) or len(value) != 1:
+    if type(value) is not dict or len(value) != 1:
         return False
     [(name, scalar)] = value.items()
     if name == "numberValue":

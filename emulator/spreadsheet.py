@@ -57,6 +57,11 @@ class Located(NamedTuple):
         )
 
 
+def metadata_size(entry: Json) -> int:
+    """What an entry counts against the budget."""
+    return len(entry["metadataKey"]) + len(entry.get("metadataValue", ""))
+
+
 class Spreadsheet:
     """Sheets in order, named ranges, developer metadata."""
 
@@ -71,6 +76,7 @@ class Spreadsheet:
         self.sheets: list[Sheet] = [Sheet(0, "Sheet1")]
         self.named_ranges: dict[str, NamedRange] = {}
         self.metadata: dict[int, Json] = {}
+        self.metadata_chars = 0
         self.private = False
         self.created_at = created_at
         self.modified_at = created_at
@@ -128,6 +134,17 @@ class Spreadsheet:
             raise invalid(
                 f"This action would increase the number of cells in the workbook above the limit of {MAX_CELLS} cells."
             )
+
+    def put_metadata(self, entry: Json) -> None:
+        """Adds or replaces an entry of developer metadata, and keeps count of all their characters."""
+        self.drop_metadata(entry["metadataId"])
+        self.metadata[entry["metadataId"]] = entry
+        self.metadata_chars += metadata_size(entry)
+
+    def drop_metadata(self, metadata_id: int) -> None:
+        entry = self.metadata.pop(metadata_id, None)
+        if entry is not None:
+            self.metadata_chars -= metadata_size(entry)
 
     def draw_id(self) -> int:
         return self._random.randrange(1, 2**31 - 1)

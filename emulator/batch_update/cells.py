@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from emulator import fields, theme
-from emulator.a1 import Area, Box
+from emulator.a1 import Area
 from emulator.arithmetic import plain
 from emulator.batch_update.kinds import Draft, kind
 from emulator.batch_update.properties import mask_of
@@ -100,21 +100,34 @@ def _rows_of(request: Json) -> list[list[Json]]:
 
 def write_rows(sheet: Sheet, area: Area, rows: list[list[Json]], mask: Mask) -> None:
     """Writes rows of CellData into an area; what of the area they do not reach is cleared."""
-    plain_values = set(mask) == {"userEnteredValue"}
+    values_only = set(mask) == {"userEnteredValue"}
     for offset in range(area.height):
         index = area.top + offset
         given = rows[offset] if offset < len(rows) else []
         old = sheet.row(index)
-        cells: dict[int, Cell] = {}
-        for place in range(area.width):
-            data = (given[place] or {}) if place < len(given) else {}
-            before = old.get(area.left + place, NO_CELL)
-            if plain_values:
-                cells[area.left + place] = Cell(entered_value(data.get("userEnteredValue")), before.extra)
-            else:
-                cells[area.left + place] = merged(before, data, mask)
+        if values_only and not old:
+            sheet.put_row(index, _fresh(area.left, given))
+            continue
+        cells = {
+            area.left + place: merged(
+                old.get(area.left + place, NO_CELL),
+                (given[place] or {}) if place < len(given) else {},
+                mask,
+            )
+            for place in range(area.width)
+        }
         if cells:
             sheet.write(index, cells)
+
+
+def _fresh(left: int, given: list[Json]) -> dict[int, Cell]:
+    """A row of values where there was none."""
+    row = {}
+    for column, data in enumerate(given, left):
+        value = entered_value(data.get("userEnteredValue")) if data else None
+        if value is not None:
+            row[column] = Cell(value)
+    return row
 
 
 @kind("updateCells")
@@ -179,7 +192,3 @@ def check_portable(formula: Formula) -> None:
     """A formula with references would have to be rewritten where it goes."""
     if _REFERENCE.search(formula.text):
         raise not_emulated(f"copying the formula {formula.text[:80]}")
-
-
-def destination(sheet: Sheet, box: Box) -> Area:
-    return box.bounded(sheet.row_count, sheet.column_count)

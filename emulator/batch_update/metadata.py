@@ -35,6 +35,6 @@ def delete(draft: Draft, request: Json) -> Json:
     if not found and draft.delete_without_match == "error":
         raise invalid("No developer metadata matches the filter.")
     for entry in found:
-        del draft.spreadsheet.metadata[entry["metadataId"]]
+        draft.spreadsheet.drop_metadata(entry["metadataId"])
     shown = [metadata.public(entry) for entry in found]
     return {"deleteDeveloperMetadata": {"deletedDeveloperMetadata": shown} if shown else {}}
