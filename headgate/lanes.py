@@ -213,8 +213,8 @@ class Lanes:
 
     def resent(self, number: int, done: BatchDone) -> bool:
         """A rescued batch is done: its lane goes on. False if that was known."""
-        lane = self.active[number]
-        if not lane.resending or done.batch != lane.entry.first_batch + lane.position:
+        lane = self.active.get(number)
+        if lane is None or not lane.resending or done.batch != lane.entry.first_batch + lane.position:
             return False
         lane.resending = False
         lane.position += 1

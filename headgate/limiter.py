@@ -376,20 +376,14 @@ class Limiter:
                 continue
             served = self.turns.choose(backlogged)
             if served != "urgent":
+                # The token is this class's: urgent may burst within its share, not out of the others' turns.
                 paced = project.earliest(t, paced=True)
-                if paced > t and "urgent" in backlogged:
-                    served = "urgent"
-                elif paced > t:
-                    if coming and coming[0][0] <= paced:
-                        t = coming[0][0]
-                        self._arrive(coming, here, t)
-                        if here["urgent"]:
-                            continue
-                    t = paced
-                    if t > end:
-                        return
-                    self._arrive(coming, here, t)
-                    backlogged = [c for c in CLASSES if here[c]]
+                if paced > t and coming and coming[0][0] <= paced:
+                    t = coming[0][0]
+                    continue
+                t = paced
+                if t > end:
+                    return
             self._serve(kind, t, end, served, backlogged, coming, here, given)
 
     def _arrive(
