@@ -81,6 +81,7 @@ class Dispatcher:
             unquote(path),
             body,
             arrived - self.faults.since,
+            self.ledger.gauge(route.spreadsheet_id, "any").now,
         )
         fault = self.faults.choose(seen)
         call.fault = fault.name if fault else None
@@ -88,6 +89,9 @@ class Dispatcher:
             return await self._passed(request, route, query, body, call, fault)
         except ApiError as refusal:
             return self._refused(call, refusal, _v1(query, fault))
+        except Exception:
+            call.status = 500  # an error of the emulator itself: the server logs it
+            raise
         finally:
             call.answered = time.monotonic()
 

@@ -8,9 +8,11 @@ A rule is one flat JSON object: what it fits, when it fires, what it does. A rul
     {"path": "values/Orders", "every": 10, "effect": "delay", "seconds": 2}
     {"between": [10, 40], "effect": "error", "status": 503, "when": "before"}
     {"user": "bot-1", "times": 20, "effect": "throttle"}
+    {"kind": "write", "in_flight": 1, "probability": 0.5, "effect": "error", "status": 503}
 
 Fits (all that are given must): `method` (a method id, `*` allowed), `kind` (read, write), `spreadsheet` (an id), `user` (a token),
-`path` (a regexp searched in the decoded path), `body` (a text that the body contains).
+`path` (a regexp searched in the decoded path), `body` (a text that the body contains), `in_flight` (at least so many other calls of
+the spreadsheet are under way).
 
 Fires (all that are given must): `nth` (a number or a list: the nth fitting call, from 1), `every` (each nth fitting call),
 `probability`, `between` (seconds since the rules were set), `times` (at most so often; without it always).
@@ -102,6 +104,7 @@ class Seen:
     path: str
     body: bytes
     at: float
+    in_flight: int = 0
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,8 @@ class Rule:
             if name in given and getattr(seen, name) != given[name]:
                 return False
         if "path" in given and re.search(given["path"], seen.path) is None:
+            return False
+        if "in_flight" in given and seen.in_flight < int(given["in_flight"]):
             return False
         return "body" not in given or str(given["body"]).encode() in seen.body
 

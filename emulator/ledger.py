@@ -133,7 +133,7 @@ class Ledger:
         buckets = [self._bucket(key, arrivals, quota) for key, arrivals in sorted(self.arrivals.items())]
         injected: dict[str, int] = {}
         statuses: dict[str, int] = {}
-        for call in self.calls:
+        for call in list(self.calls):
             statuses[str(call.status)] = statuses.get(str(call.status), 0) + 1
             if call.fault is not None:
                 injected[call.fault] = injected.get(call.fault, 0) + 1
@@ -143,7 +143,7 @@ class Ledger:
             "quota": quota.enabled,
             "calls": self.count,
             "applies": len(self.applies) + self.applies_dropped,
-            "refused": sum(a.refused for a in self.arrivals.values()),
+            "refused": sum(arrivals.refused for arrivals in list(self.arrivals.values())),
             "within_limits": all(bucket["worst_window"] <= bucket["limit"] for bucket in buckets),
             "buckets": buckets,
             "statuses": statuses,
@@ -176,7 +176,7 @@ class Ledger:
     def _most(self, kind: str | None) -> dict[str, int]:
         """With no kind: of reads and writes together."""
         wanted = kind or "any"
-        return {name: gauge.most for (name, what), gauge in self.gauges.items() if what == wanted}
+        return {name: gauge.most for (name, what), gauge in list(self.gauges.items()) if what == wanted}
 
 
 def _share(calls: int, limit: int, elapsed: float, window: float) -> float | None:

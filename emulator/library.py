@@ -6,9 +6,9 @@ import hashlib
 import time
 
 from emulator.errors import Json, forbidden, not_found
+from emulator.rendering import entered_text
 from emulator.settings import EmulatorSettings
 from emulator.spreadsheet import Spreadsheet
-from emulator.values import entered_text
 
 
 class Library:

@@ -123,18 +123,18 @@ class Methods:
 
     def _write(self, name: str, route: Route, query: Query, body: Json, project: str, user: str) -> Json:
         draft = self._library.get(route.spreadsheet_id).fork()
-        writes: dict[str, Callable[[], Json]] = {
+        known: dict[str, Callable[[], Json]] = {
             "batchUpdate": lambda: run_batch(Draft(draft, project, user, self._delete_without_match), body),
-            "values.update": lambda: values.update(draft, route.argument, body, query.given),
-            "values.append": lambda: values.append(draft, route.argument, body, query.given),
-            "values.clear": lambda: values.clear(draft, route.argument),
-            "values.batchUpdate": lambda: values.batch_update(draft, body),
-            "values.batchUpdateByDataFilter": lambda: values.batch_update_by_filter(draft, body, project),
-            "values.batchClear": lambda: values.batch_clear(draft, body),
-            "values.batchClearByDataFilter": lambda: values.batch_clear_by_filter(draft, body, project),
+            "values.update": lambda: writes.update(draft, route.argument, body, query.given),
+            "values.append": lambda: writes.append(draft, route.argument, body, query.given),
+            "values.clear": lambda: writes.clear(draft, route.argument),
+            "values.batchUpdate": lambda: writes.batch_update(draft, body),
+            "values.batchUpdateByDataFilter": lambda: writes.batch_update_by_filter(draft, body, project),
+            "values.batchClear": lambda: writes.batch_clear(draft, body),
+            "values.batchClearByDataFilter": lambda: writes.batch_clear_by_filter(draft, body, project),
             "sheets.copyTo": lambda: self._copy_sheet(draft, route.argument, body),
         }
-        answer = writes[name]()
+        answer = known[name]()
         if name != "sheets.copyTo":
             self._library.put(draft)
         return answer

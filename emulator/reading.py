@@ -80,7 +80,7 @@ def _sheets(
 ) -> list[Json]:
     shown = []
     for index, sheet in enumerate(spreadsheet.sheets):
-        boxes = [Box()] if located is None else [l.box for l in located if l.sheet is sheet]  # noqa: E741
+        boxes = [Box()] if located is None else [place.box for place in located if place.sheet is sheet]
         if not boxes:
             continue
         resource: Json = {"properties": sheet_properties(sheet, index)}

@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from emulator.arithmetic import Number, plain, value_of
 from emulator.errors import Json, not_emulated
-from emulator.grid import Cell, Formula
+from emulator.grid import Cell, Formula, Value
 
 _PATTERN = re.compile(r'^(?:"?(\$)"?)?(#,##)?0(?:\.(0+))?(%)?$')
 _DATE_TYPES = ("DATE", "TIME", "DATE_TIME")
@@ -27,6 +27,11 @@ _TOKENS = re.compile(r"yyyy|yy|mm|m|dd|d|hh|h|ss|s")
 _EPOCH = dt.datetime(1899, 12, 30)  # noqa: DTZ001 - a serial number has no zone
 
 Scalar = str | bool | int | float
+
+
+def entered_text(value: Value | None) -> Scalar | None:
+    """How an admin sees a cell: formulas as their text."""
+    return value.text if isinstance(value, Formula) else value
 
 
 def number_format(cell: Cell) -> Json | None:

@@ -18,7 +18,7 @@ from emulator.errors import Json, invalid, not_emulated
 from emulator.fields import Mask
 from emulator.grid import NO_CELL, Cell, Formula, Sheet, Value, check_length
 from emulator.spreadsheet import Located
-from emulator.values import grow
+from emulator.writes import grow
 
 _REFERENCE = re.compile(r"\$?[A-Za-z]{1,3}\$?\d+|[A-Za-z]+\d*\s*!")
 _READ_ONLY = frozenset({"effectiveValue", "formattedValue", "effectiveFormat", "hyperlink"})

@@ -16,7 +16,7 @@ from emulator.batch_update.properties import mask_of
 from emulator.errors import Json, invalid, not_emulated
 from emulator.grid import NO_ROW, Cell, Dimension, Sheet, deleted, inserted
 from emulator.reading import dimension_group
-from emulator.values import grow
+from emulator.writes import grow
 
 
 def _dimension(draft: Draft, given: Json | None) -> tuple[Sheet, Dimension]:

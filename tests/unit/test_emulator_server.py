@@ -221,6 +221,7 @@ def test_a_rule_fits_what_it_names() -> None:
     assert fired({"user": "v"}, calls) == [3]
     assert fired({"body": "order-7"}, calls) == [3]
     assert fired({"path": "values/A1$"}, calls) == [1, 2]
+    assert fired({"in_flight": 1}, [seen(), seen(in_flight=1), seen(in_flight=2)]) == [2, 3]
 
 
 def test_chance_is_the_same_at_every_run_of_a_seed() -> None:
