@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from emulator import fields, metadata, reading, values
+from emulator import fields, metadata, reading, values, writes
 from emulator.batch_update import run as run_batch
 from emulator.batch_update.kinds import Draft
 from emulator.batch_update.properties import new_sheet
