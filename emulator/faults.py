@@ -84,6 +84,7 @@ FIELDS = frozenset(
         "message",
         "envelope",
         "level",
+        "in_flight",
         "note",
     ]
 )
