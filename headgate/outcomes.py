@@ -24,6 +24,7 @@ from headgate.apis.sheets.fences import BURNT
 from headgate.apis.sheets.reads import deal_out
 from headgate.apis.sheets.replies import Answered, Busy, Lost, Refused, Reply, Throttled, TooLarge, Unauthorised
 from headgate.apis.sheets.titles import Titles, titles_from
+from headgate.culprits import all_alike, culprits_of
 from headgate.models import SECOND_NS, Applied, BulkRequest, PlannedBatch, Throttling
 from headgate.parts import Part, Purpose, Step, TitlesNeeded
 from headgate.results import Advice, BatchCounts, OperationResult
@@ -34,8 +35,6 @@ ZOMBIE_NS = 180 * SECOND_NS
 _AFTER_A_ZOMBIE = -1
 LONGEST_WAIT_NS = 64 * SECOND_NS
 MOST_SALTS = 5
-_DEAD_SHEET = re.compile(r"No grid with id", re.IGNORECASE)
-_FULL = re.compile(r"above the limit of \d+ cells", re.IGNORECASE)
 _PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\d[\d,]*")
 
 
@@ -253,43 +252,16 @@ class BatchState(BaseModel):
             return self._fail_everything(reply.reason)
         if reply.fence_refused:
             return self._salt_anew(part, reply.reason)
-        culprits = self._culprits(part, reply)
+        culprits = culprits_of(part, self._batch, reply)
         if culprits is None:  # an old fence that is not there any more: leave the sweeping, not the operations
             return self._replace(part, [part.members], reply.reason)
         if not culprits:
             return self._split(part, reply.reason)
-        if len(culprits) > 1 and not self._all_alike(reply):
+        if len(culprits) > 1 and not all_alike(reply, self._batch.form):
             return self._split(part, reply.reason, part.members.index(culprits[len(culprits) // 2]))
         self._settle(culprits, "failed", self._never(part), reply.reason)
         gone = set(culprits)
         return self._replace(part, [[member for member in part.members if member not in gone]], reply.reason)
-
-    def _culprits(self, part: Part, reply: Refused) -> tuple[int, ...] | None:
-        """The operations that the refusal is about; () if it names none, None if it is about the sweeping."""
-        if reply.index is not None and reply.index < len(part.owners):
-            owner = part.owners[reply.index]
-            if owner:
-                return self._like(part, owner, reply)
-            return part.members if reply.index == 0 else None
-        if reply.range:
-            return tuple(
-                member for member in part.members if self._batch.operations[member].range == reply.range.strip()
-            )
-        if _FULL.search(reply.reason):
-            return tuple(member for member in part.members if self._batch.operations[member].op == "append")
-        return ()
-
-    def _like(self, part: Part, owner: tuple[int, ...], reply: Refused) -> tuple[int, ...]:
-        """With the one that was named, all others that write to the same sheet, if that sheet is gone."""
-        sheet = part.sheets.get(owner[0])
-        if sheet is None or not _DEAD_SHEET.search(reply.reason):
-            return owner
-        return tuple(member for member in part.members if part.sheets.get(member) == sheet)
-
-    def _all_alike(self, reply: Refused) -> bool:
-        return bool(reply.range or _DEAD_SHEET.search(reply.reason) or _FULL.search(reply.reason)) or (
-            reply.index == 0 and self._batch.form == "fenced"
-        )
 
     # --- replies to a burn and to a look-up of a fence
 

@@ -38,7 +38,7 @@ def test_a_huge_number_becomes_a_double() -> None:
     assert parse_line(line(values=[[10**30, 2**53]]), 1, "u").values == ((1e30, 2**53),)
 
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[str | bytes, str]] = {
     "no JSON": ("{", "The line is not JSON"),
     "no object": ("[1]", "The line must be a JSON object"),
     "too deep": ("[" * 100_000, "nested too deeply"),

@@ -171,12 +171,12 @@ def _retry_after(headers: Mapping[str, str]) -> int:
 
 
 def _refused(status: int, error: dict[str, Any], message: str) -> Refused:
-    if status in (403, 404) or error.get("status") == "FAILED_PRECONDITION":
-        return Refused(message, scope="spreadsheet", status=status)
     if found := _CULPRIT.search(message):
         index, kind = int(found[1][:9]), found[2] or ""
         fence = index == 0 and kind == "createDeveloperMetadata" and bool(_DUPLICATE_FENCE.search(found[3]))
         return Refused(message, index, kind, fence, "operation", status, _bad_range(found[3]))
+    if status in (403, 404) or error.get("status") == "FAILED_PRECONDITION":
+        return Refused(message, scope="spreadsheet", status=status)
     return Refused(message, status=status, range=_bad_range(message))
 
 
