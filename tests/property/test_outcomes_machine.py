@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -45,6 +45,9 @@ Fault = Literal[
     "refused connection",
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
+
+
+DOUBTFUL: tuple[Fault, ...] = ("lost after", "zombie", "503 after", "503 before", "lost before")
 
 
 def error(status: int, message: str, **more: object) -> tuple[int, bytes]:
@@ -162,7 +165,7 @@ class OneBatch(RuleBasedStateMachine):
         bad=st.frozensets(st.integers(0, 5), max_size=2),
         names_the_culprit=st.booleans(),
         max_attempts=st.integers(1, 4),
-        nonce=st.sampled_from(["n", "m"]),
+        eventful=st.sampled_from([False, False, False, True]),
     )
     def begin(
         self,
@@ -172,16 +175,17 @@ class OneBatch(RuleBasedStateMachine):
         bad: frozenset[int],
         names_the_culprit: bool,
         max_attempts: int,
-        nonce: str,
+        eventful: bool,
     ) -> None:
         operations = operations_for(form, count, pattern)
         self.batch = PlannedBatch(number=4, lane=2, form=form, user="u", spreadsheet="S", operations=operations)
-        self.request = BulkRequest(id="r", project="p", nonce=nonce, max_attempts=max_attempts)
+        self.request = BulkRequest(id="r", project="p", nonce="n", max_attempts=max_attempts)
         self.state = BatchState.fresh(self.batch, self.request)
         self.journal = b""
         self.api = NaiveApi(bad, names_the_culprit)
         self.now = 10**18
         self.stale = False
+        self.eventful = eventful
         self.sent: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.said: dict[int, object] = {}
 
@@ -300,12 +304,12 @@ class OneBatch(RuleBasedStateMachine):
     def was_sent(self, part: str) -> bool:
         return any(name == part for name, _ in self.sent)
 
-    @precondition(lambda self: not self.state.finished)
+    @precondition(lambda self: self.eventful and not self.state.finished)
     @rule()
     def somebody_cancels(self) -> None:
         self.state.cancel()
 
-    @precondition(lambda self: not self.state.finished)
+    @precondition(lambda self: self.eventful and not self.state.finished)
     @rule()
     def the_spreadsheet_is_deleted(self) -> None:
         self.api.gone = True
@@ -318,6 +322,9 @@ class OneBatch(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "state"):
             return
+        self.bring_to_its_end()
+
+    def bring_to_its_end(self) -> None:
         for _ in range(60):
             if self.state.finished:
                 break
@@ -348,6 +355,44 @@ class OneBatch(RuleBasedStateMachine):
 
 
 OneBatch.TestCase.settings = settings(
-    max_examples=300, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
 test_every_operation_ends_once_and_is_applied_at_most_once = OneBatch.TestCase
+
+
+@settings(max_examples=700, deadline=None)
+@given(
+    form=st.sampled_from(["fenced", "fenced", "fenced", "values_update", "values_append"]),
+    count=st.integers(1, 4),
+    pattern=st.lists(st.booleans(), min_size=1, max_size=4),
+    bad=st.frozensets(st.integers(0, 5), max_size=2),
+    later_bad=st.none() | st.frozensets(st.integers(0, 5), max_size=2),
+    names_the_culprit=st.booleans(),
+    max_attempts=st.integers(1, 3),
+    faults=st.lists(st.sampled_from(("none", "none", *DOUBTFUL, *FAULTS)), min_size=1, max_size=8),
+    stale=st.booleans(),
+    foreign=st.booleans(),
+)
+def test_the_same_for_a_short_story_of_faults(
+    form: Form,
+    count: int,
+    pattern: list[bool],
+    bad: frozenset[int],
+    later_bad: frozenset[int] | None,
+    names_the_culprit: bool,
+    max_attempts: int,
+    faults: list[Fault],
+    stale: bool,
+    foreign: bool,
+) -> None:
+    story = OneBatch()
+    story.begin(form, count, pattern, bad, names_the_culprit, max_attempts, False)
+    story.stale = stale
+    if foreign:
+        story.api.fences[Fence.of("n", "S", 2, 4, "0", 0).id] = "foreign"
+    for place, fault in enumerate(faults):
+        if place == 1 and later_bad is not None:
+            story.api.bad = later_bad
+        if not story.state.finished:
+            story.one_call(fault)
+    story.bring_to_its_end()

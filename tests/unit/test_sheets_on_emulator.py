@@ -1,0 +1,147 @@
+"""The profile's calls as the emulator understands them: planned, composed, sent, read, and looked at in the cells."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from emulator.errors import ApiError
+from headgate.apis.sheets.compose import Call
+from headgate.apis.sheets.operations import parse_line
+from headgate.apis.sheets.replies import Reply, read_reply
+from headgate.apis.sheets.titles import Titles
+from headgate.models import BulkRequest, PlannedBatch
+from headgate.outcomes import BatchState, OperationResult
+from headgate.planner import Planner
+from tests.unit.emulator_api import Api
+
+REQUEST = BulkRequest(id="r", project="p", nonce="n", order="strict")
+
+
+def ask(api: Api, call: Call) -> Reply:
+    body = json.loads(call.body) if call.body else None
+    try:
+        answer = api.call(call.method, call.target.removeprefix("/v4/spreadsheets"), body)
+    except ApiError as error:
+        return read_reply(error.code, {}, json.dumps({"error": {"message": error.message}}).encode())
+    return read_reply(200, {}, json.dumps(answer).encode())
+
+
+def run(api: Api, *lines: dict[str, Any]) -> dict[str, OperationResult]:
+    planner = Planner(REQUEST)
+    drafts = []
+    for number, line in enumerate(lines, 1):
+        drafts += planner.add(parse_line(json.dumps({"spreadsheet": "S", "user": "u", **line}), number, ""))
+    titles: Titles | None = None
+    results: dict[str, OperationResult] = {}
+    for number, draft in enumerate([*drafts, *planner.finish()]):
+        batch = PlannedBatch(
+            number=number, lane=0, form=draft.form, user="u", spreadsheet="S", operations=draft.operations
+        )
+        state = BatchState.fresh(batch, REQUEST)
+        while (step := state.next_step(titles, 10**18)) is not None:
+            state.sending(step, 10**18)
+            state.learn(step, ask(api, step.call), 10**18)
+        titles = state.titles or titles
+        results |= {result.id: result for result in state.results}
+    return results
+
+
+def test_appends_updates_and_clears_land_where_they_should() -> None:
+    api = Api()
+    results = run(
+        api,
+        {"op": "append", "range": "A:C", "values": [["a", 1, True], ["b"]]},
+        {"op": "append", "range": "Sheet1!B:C", "values": [["c", None, "e"]]},
+        {"op": "update", "range": "Sheet1!A2", "values": [[None, "x", ""], ["y"]]},
+        {"op": "clear", "range": "Sheet1!A1:B1"},
+        {"op": "read", "range": "Sheet1!A1:D9", "render": "UNFORMATTED_VALUE"},
+        {"op": "read", "range": "Sheet1!A2:B2", "render": "UNFORMATTED_VALUE"},
+    )
+    assert {result.outcome for result in results.values()} == {"succeeded"}
+    assert results["5"].reply is not None
+    assert results["5"].reply["values"] == [["", "", True], ["b", "x"], ["y", "c", "", "e"]]
+    assert results["6"].reply is not None
+    assert results["6"].reply["values"] == [["b", "x"]]
+
+
+def test_what_is_typed_is_parsed_and_formulas_are_kept() -> None:
+    api = Api()
+    results = run(
+        api,
+        {"op": "append", "range": "Sheet1!A:A", "values": [["=A1", "word"]], "input": "USER_ENTERED"},
+        {"op": "append", "range": "Sheet1!A:A", "values": [["12"]], "input": "USER_ENTERED"},
+        {"op": "update", "range": "Sheet1!E1", "values": [["12"]], "input": "USER_ENTERED"},
+        {"op": "read", "range": "Sheet1!A1:E2", "render": "FORMULA"},
+    )
+    assert {result.outcome for result in results.values()} == {"succeeded"}
+    assert results["4"].reply is not None
+    assert results["4"].reply["values"] == [["=A1", "word", "", "", 12], [12]]
+
+
+def test_a_sheet_that_is_added_on_the_way_can_be_written_to() -> None:
+    api = Api()
+    results = run(
+        api,
+        {"op": "request", "request": {"addSheet": {"properties": {"title": "New one"}}}},
+        {"op": "append", "range": "'New one'!A:A", "values": [["x"]]},
+        {"op": "read", "range": "'New one'!A:A"},
+        {"op": "append", "range": "Nowhere!A:A", "values": [["x"]]},
+    )
+    assert [result.outcome for result in results.values()] == ["succeeded"] * 3 + ["failed"]
+    assert results["3"].reply is not None
+    assert results["3"].reply["values"] == [["x"]]
+    assert results["4"].reason == "no sheet named 'Nowhere' in the spreadsheet"
+
+
+def test_one_bad_operation_leaves_its_neighbours_alone() -> None:
+    api = Api()
+    results = run(
+        api,
+        {"op": "append", "range": "Sheet1!A:A", "values": [["x"]]},
+        {"op": "request", "request": {"deleteSheet": {"sheetId": 4711}}},
+        {"op": "append", "range": "Sheet1!A:A", "values": [["y"]]},
+        {"op": "read", "range": "Sheet1!A:A"},
+        {"op": "read", "range": "Nope!A:A"},
+    )
+    assert [result.outcome for result in results.values()] == [
+        "succeeded",
+        "failed",
+        "succeeded",
+        "succeeded",
+        "failed",
+    ]
+    assert results["4"].reply is not None
+    assert results["4"].reply["values"] == [["x"], ["y"]]
+
+
+def test_the_same_bytes_twice_apply_once() -> None:
+    api = Api()
+    line = parse_line('{"op":"append","spreadsheet":"S","range":"A:A","values":[["x"]]}', 1, "u")
+    batch = PlannedBatch(number=1, lane=0, form="fenced", user="u", spreadsheet="S", operations=(line,))
+    titles = Titles.model_validate({"sheets": [{"sheet_id": 0, "title": "Sheet1"}]})
+    first = BatchState.fresh(batch, REQUEST)
+    step = first.next_step(titles, 0)
+    assert step is not None
+    first.sending(step, 0)
+    ask(api, step.call)
+    again = BatchState.resumed(batch, REQUEST, first.frozen())
+    purposes = []
+    while (step := again.next_step(None, 0)) is not None:
+        purposes.append(step.purpose)
+        again.sending(step, 0)
+        again.learn(step, ask(api, step.call), 0)
+    assert purposes == ["send", "fence_look_up"]
+    assert [(result.outcome, result.applied) for result in again.results] == [("succeeded", "yes")]
+    assert api.get("A1:A9") == [["x"]]
+
+
+def test_many_reads_go_in_the_body_and_come_back_to_their_operations() -> None:
+    api = Api()
+    api.put("Sheet1!A1", [["first"], ["second"]])
+    results = run(api, *({"op": "read", "range": f"Sheet1!A{row}:A{row}"} for row in range(1, 300)))
+    assert {result.outcome for result in results.values()} == {"succeeded"}
+    assert results["2"].reply is not None
+    assert results["2"].reply["values"] == [["second"]]
+    assert results["9"].reply is not None
+    assert "values" not in results["9"].reply
