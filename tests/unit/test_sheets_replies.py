@@ -80,6 +80,11 @@ MEANS: dict[str, tuple[int, bytes, Reply]] = {
         error("Invalid data[2]: Unable to parse range: Nope!A1"),
         Refused("Invalid data[2]: Unable to parse range: Nope!A1", 2, "", False, "operation", 400, "Nope!A1"),
     ),
+    "a range beyond the grid": (
+        400,
+        error("Range (Orders!A2000) exceeds grid limits. Max rows: 1000"),
+        Refused("Range (Orders!A2000) exceeds grid limits. Max rows: 1000", range="Orders!A2000"),
+    ),
     "a 400 without a reason": (400, b"<html>", Refused("the API answered 400 without a reason")),
     "too many bytes": (
         400,

@@ -221,5 +221,11 @@ def format_range(area: GridRange) -> str:
     return f"{front}{left}{top}:{column_letters(area.right - 1)}{area.bottom}"
 
 
+@lru_cache(maxsize=8_192)
+def canonical(text: str) -> str:
+    """The one text for everything that means the same range. Raises ValueError as `parse` does."""
+    return format_range(parse(text))
+
+
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -98,7 +98,7 @@ def _id(value: object) -> object:
 def _range(value: object) -> object:
     if not isinstance(value, str) or len(value) > 500:
         raise ValueError("range must be a text such as Orders!A1:C10")
-    return a1.format_range(a1.parse(value))
+    return a1.canonical(value)
 
 
 def _request(value: object) -> object:
@@ -181,9 +181,7 @@ def _object(text: str | bytes) -> dict[str, object]:
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        fields = json.loads(
-            text.removeprefix("\ufeff"), parse_constant=_no_constant, object_pairs_hook=_object_without_repeats
-        )
+        fields = _DECODER.decode(text.removeprefix("\ufeff"))
         if "\\u" in text or not text.isascii():
             json.dumps(fields, ensure_ascii=False).encode("utf-8")
     except UnicodeError:
@@ -213,6 +211,9 @@ def _object_without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object
         name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise ValueError(f"the line names {name[:40]!r} twice in one object; remove one")
     return fields
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_object_without_repeats)
 
 
 def _sentence(error: ValidationError) -> str:

@@ -88,7 +88,7 @@ Reply = Answered | Throttled | Busy | Lost | TooLarge | Unauthorised | Refused
 LONGEST_REASON = 500
 _CULPRIT = re.compile(r"Invalid (?:requests|data)\[(\d+)\](?:\.(\w+))?:\s*(.*)", re.DOTALL)
 _DUPLICATE_FENCE = re.compile(r"metadata with (?:that )?ID.*already exists|already exists.*metadata", re.IGNORECASE)
-_BAD_RANGE = re.compile(r"Unable to parse range: (.*)", re.DOTALL)
+_BAD_RANGE = re.compile(r"Unable to parse range: (.*)|Range \((.*)\) exceeds grid limits", re.DOTALL)
 _RATE_REASONS = frozenset(["rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "quotaExceeded"])
 _TOO_LARGE = re.compile(r"payload size exceeds|in a single batch", re.IGNORECASE)
 _TRANSIENT = (408, 409, 500, 502, 503, 504)
@@ -182,4 +182,4 @@ def _refused(status: int, error: dict[str, Any], message: str) -> Refused:
 
 def _bad_range(message: str) -> str:
     found = _BAD_RANGE.search(message)
-    return found[1].strip() if found else ""
+    return (found[1] or found[2] or "").strip() if found else ""
