@@ -1,7 +1,7 @@
 """Planned batches out of the store, and what is kept for each while it is being sent.
 
 1. A batch is found by its number in two ranged reads at most, whatever the size of the plan; the index pages last read stay in memory.
-2. A frozen body never changes: who comes second gets the first one's bytes.
+2. A batch has a journal from the moment at which its first write may leave; without one it was never sent.
 3. A journal and a lane's titles are replaced as a whole; the one writer of a batch or a lane is who sends it.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final, TypeVar
 
-from activities.layout import batches_path, frozen_path, index_path, journal_path, titles_path
+from activities.layout import batches_path, index_path, journal_path, titles_path
 from activities.manifest import INDEX_ENTRY, PlanRecord, gone, need_plan
 from activities.store import Store
 from headgate.apis.sheets.titles import Titles
@@ -69,20 +69,6 @@ class Batches:
         known = _recall(self._plans, request_id)
         return known or _keep(self._plans, request_id, await need_plan(self._store, request_id), _PLANS_KEPT)
 
-    async def freeze(self, request_id: str, number: int, part: str, body: bytes) -> bytes:
-        """The body to send for this part of the batch: this one, if none was frozen before. Part "0" is the first that a batch sends."""
-        path = frozen_path(request_id, number, part)
-        if await self._store.put_new(path, body):
-            return body
-        stored = await self._store.get(path)
-        if stored is None:
-            raise Unreachable(f"The frozen body of batch {number} of request {request_id} {gone(self._store)}")
-        return stored
-
-    async def frozen(self, request_id: str, number: int, part: str) -> bytes | None:
-        """The frozen body, or None: then this part was never sent."""
-        return await self._store.get(frozen_path(request_id, number, part))
-
     async def journal(self, request_id: str, number: int) -> bytes | None:
         """What was last saved about the attempts at this batch."""
         return await self._store.get(journal_path(request_id, number))
@@ -90,6 +76,10 @@ class Batches:
     async def save_journal(self, request_id: str, number: int, journal: bytes) -> None:
         """The journal is this one from now on."""
         await self._store.put(journal_path(request_id, number), journal)
+
+    async def drop_journal(self, request_id: str, number: int) -> None:
+        """Nothing of the batch has left after all."""
+        await self._store.delete(journal_path(request_id, number))
 
     async def titles(self, request_id: str, lane: int) -> Titles | None:
         """The sheets that the lane looked up, or None if it has not yet."""

@@ -39,7 +39,7 @@ class Departure:
 
     async def due(self) -> None:
         """Wait for the token's time."""
-        while (wait := self.at_ns - self.clock.now_ns()) > 0:  # noqa: ASYNC110  the clock is no event
+        while (wait := self.at_ns - self.clock.now_ns()) > 0:
             await asyncio.sleep(wait / SECOND_NS)
 
     def leave(self) -> None:

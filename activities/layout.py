@@ -7,7 +7,6 @@
     requests/<id>/plan/<edition>/refused.jsonl   the results of lines refused while planning
     requests/<id>/plan/<edition>/pages/<page>.json
     requests/<id>/titles/<thousand>/<lane>.json
-    requests/<id>/frozen/<thousand>/<batch>-<part>.bin
     requests/<id>/journal/<thousand>/<batch>.json
     requests/<id>/results/<thousand>/<batch>.jsonl
 
@@ -24,9 +23,7 @@ from headgate.models import NAME_PATTERN
 
 _NAME: Final = re.compile(NAME_PATTERN)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_PART: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: The part that a batch sends first.
-FIRST_PART: Final = "0"
 _DIGITS: Final = 9
 _GROUP: Final = 1000
 
@@ -77,13 +74,6 @@ def page_path(request_id: str, edition: str, page: int) -> str:
 def titles_path(request_id: str, lane: int) -> str:
     """The sheet titles that a lane looked up."""
     return f"{request_root(request_id)}/titles/{_numbered(lane)}.json"
-
-
-def frozen_path(request_id: str, number: int, part: str = FIRST_PART) -> str:
-    """The body of one call, which never changes once stored; a batch that is split has several parts."""
-    if not _PART.fullmatch(part):
-        raise InvalidRequest(f"{part[:80]!r} cannot name a part of a batch: take up to 64 letters, digits and . _ -")
-    return f"{request_root(request_id)}/frozen/{_numbered(number)}-{part}.bin"
 
 
 def journal_path(request_id: str, number: int) -> str:

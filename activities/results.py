@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final, Literal
 
 from activities.batches import Batches
-from activities.layout import batch_number, frozen_path, refused_path, request_root, results_path, results_prefix
+from activities.layout import batch_number, journal_path, refused_path, request_root, results_path, results_prefix
 from activities.manifest import find_plan, gone
 from activities.store import Store
 from headgate.apis.sheets.operations import LONGEST_ID
@@ -140,8 +140,8 @@ async def _not_done(store: Store, request_id: str, first: int, end: int) -> Asyn
 
 
 async def applied_so_far(store: Store, request_id: str, batch: PlannedBatch) -> Applied:
-    """Whether a batch without a record may have taken effect: `unknown` once its body was frozen, since that comes before sending."""
-    if batch.form in {"read", "look_up"} or not await store.exists(frozen_path(request_id, batch.number)):
+    """Whether a batch without a record may have taken effect: `unknown` once it has a journal, since that comes before sending."""
+    if batch.form in {"read", "look_up"} or not await store.exists(journal_path(request_id, batch.number)):
         return "no"
     return "unknown"
 

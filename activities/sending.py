@@ -68,8 +68,10 @@ class Sender:
             reply = await self._call(batch, step, at_ns, latest_ns)
         except (StaleToken, Unreachable):
             state.not_sent(step)
-            if step.call.kind == "write":
+            if state.calls:
                 await self._save(request, batch, state)
+            elif step.call.kind == "write":
+                await self.batches.drop_journal(request.id, batch.number)
             raise
         advice = state.learn(step, reply, self.clock.now_ns())
         if batch.form == "look_up" and state.titles is not None:

@@ -28,7 +28,7 @@ async def measure(setting: Setting, minutes: float) -> dict[str, Any]:
         "calls": len(during),
         "share_of_back_to_back": len(during) / possible,
         "throttled": sum(1 for call in ledger["calls"] if call["status"] == 429),
-        "actions_per_call": actions / len(during),
+        "actions_per_call": actions.total() / len(during),
     }
 
 

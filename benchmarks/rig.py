@@ -116,11 +116,15 @@ class Rig:
         grids = sheets.values() if isinstance(sheets, dict) else [s["rows"] for s in sheets]
         return Counter(str(row[0]) for grid in grids for row in grid if row and row[0] not in (None, ""))
 
-    async def actions(self) -> float:
-        """Billable actions so far, as the server counts them (reference/temporal.md section 2)."""
+    async def actions(self) -> Counter[str]:
+        """Billable actions so far by type, as the server counts them (reference/temporal.md section 2)."""
         async with httpx.AsyncClient(trust_env=False) as client:
             text = (await client.get(f"http://127.0.0.1:{self.metrics_port}/metrics")).text
-        return sum(float(m.group(2)) for m in re.finditer(r"^action(?:_total)?\{([^}]*)\} ([0-9.e+]+)$", text, re.M))
+        counted: Counter[str] = Counter()
+        for labels, value in re.findall(r"^action(?:_total)?\{([^}]*)\} ([0-9.e+]+)$", text, re.M):
+            named = re.search(r'action_type="([^"]*)"', labels)
+            counted[named[1] if named else "unnamed"] += int(float(value))
+        return counted
 
 
 @asynccontextmanager

@@ -52,7 +52,8 @@ async def measure(setting: Setting, minutes: float) -> dict[str, Any]:
         "throttled": sum(1 for call in ledger["calls"] if call["status"] == 429),
         "used_share": len(counted) / (span / setting.window * setting.per_project),
         "calls": len(ledger["calls"]),
-        "actions_per_call": actions / len(during),
+        "actions_per_call": actions.total() / len(during),
+        "actions": dict(actions),
         "by_minute": [
             sum(1 for t in writes if start + 60 * m <= t < start + 60 * (m + 1)) for m in range(int(minutes))
         ],

@@ -1,10 +1,10 @@
 """Where headgate finds things: read once from the environment, by the worker and the command line, nowhere else.
 
     HEADGATE_SHEETS_URL            the API's root; default https://sheets.googleapis.com
-    HEADGATE_CREDENTIALS           a service account's key file, or a folder of them; default: Google's own look-up
+    HEADGATE_CREDENTIALS           a TOML file of users, see `activities.credentials`; default: Google's own look-up
     HEADGATE_STORE                 a folder, or a URL with s3://, gs:// or az://; default: the user's data folder
-    HEADGATE_CACHE_DIR             what can be made again, the server's binary for instance; default: the user's cache folder
-    HEADGATE_ALLOW_FOREIGN_HOST    1 lets credentials go to a host that is neither Google's nor this machine
+    HEADGATE_CACHE                 what can be made again, the server's binary for instance; default: the user's cache folder
+    HEADGATE_ALLOW_FOREIGN_HOST    1 lets credentials other than static tokens go to a host that is not Google's
 
 No setting that may hold a secret shows in a `repr`.
 """
@@ -28,7 +28,7 @@ _NO: Final = frozenset({"", "0", "false", "no", "off"})
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What holds for this process; an address that would send credentials in the clear or to a stranger is refused."""
+    """What holds for this process; an address that would send credentials in the clear is refused."""
 
     sheets_url: str = SHEETS_URL
     credentials: Path | None = field(default=None, repr=False)
@@ -37,7 +37,7 @@ class Settings:
     allow_foreign_host: bool = False
 
     def __post_init__(self) -> None:
-        _check_address(self.sheets_url, allow_foreign_host=self.allow_foreign_host)
+        _check_address(self.sheets_url)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], *, platform: str = sys.platform) -> Self:
@@ -47,7 +47,7 @@ class Settings:
             sheets_url=(environ.get("HEADGATE_SHEETS_URL") or SHEETS_URL).rstrip("/"),
             credentials=Path(credentials).expanduser() if credentials else None,
             store=environ.get("HEADGATE_STORE") or str(_user_dir(environ, platform, "data") / "store"),
-            cache_dir=Path(environ.get("HEADGATE_CACHE_DIR") or _user_dir(environ, platform, "cache")).expanduser(),
+            cache_dir=Path(environ.get("HEADGATE_CACHE") or _user_dir(environ, platform, "cache")).expanduser(),
             allow_foreign_host=_yes_or_no(environ, "HEADGATE_ALLOW_FOREIGN_HOST"),
         )
 
@@ -62,7 +62,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _check_address(url: str, *, allow_foreign_host: bool) -> None:
+def _check_address(url: str) -> None:
     parts = _parts(url)
     host = parts.hostname or ""
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -76,12 +76,6 @@ def _check_address(url: str, *, allow_foreign_host: bool) -> None:
     if parts.scheme != "https":
         raise InvalidRequest(
             f"HEADGATE_SHEETS_URL {url!r} must start with https://: only this machine may be spoken to without."
-        )
-    google = host == "googleapis.com" or host.endswith(".googleapis.com")
-    if not google and not allow_foreign_host:
-        raise InvalidRequest(
-            f"HEADGATE_SHEETS_URL names {host!r}, which is not Google's, and it would receive your credentials: "
-            "set HEADGATE_ALLOW_FOREIGN_HOST=1 if that is what you want."
         )
 
 

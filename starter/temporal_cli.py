@@ -96,7 +96,7 @@ def fetch(target: Path, ways: Sequence[Fetch], progress: Progress, environ: Mapp
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ServerUnavailable(
-            f"the cache folder {target.parent} cannot be made ({error.strerror}): point HEADGATE_CACHE_DIR to one that can"
+            f"the cache folder {target.parent} cannot be made ({error.strerror}): point HEADGATE_CACHE to one that can"
         ) from error
     with exclusive(target.with_name(f"{target.name}.lock"), progress):
         if target.is_file():

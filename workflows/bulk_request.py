@@ -339,9 +339,10 @@ class BulkRequestWorkflow:
         held = bool(stopped) or self._draining
         lanes = () if held else self._lanes.demand(self._allowance)
         control = (stopped if not self._cancelled_by or stopped == "finished" else "", self._priority)
-        silent = bool(lanes) and now - max(self._heard_ns, self._asked_ns) >= SILENCE_NS
+        quiet_since = max(self._heard_ns, self._asked_ns)
+        silent = bool(lanes) and now - quiet_since >= SILENCE_NS
         if not silent and control == self._asked_state and not self._differs(lanes):
-            self._wake(self._asked_ns + SILENCE_NS if lanes else 0, now)
+            self._wake(quiet_since + SILENCE_NS if lanes else 0, now)
             return
         if control == self._asked_state and self._asked and now - self._asked_ns < ASK_EVERY_NS and not silent:
             self._wake(self._asked_ns + ASK_EVERY_NS, now)

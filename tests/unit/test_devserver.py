@@ -43,11 +43,11 @@ def brings_cli(target: Path, progress: Progress, environ: Mapping[str, str]) -> 
 def environ(tmp_path: Path) -> dict[str, str]:
     """An environment with nothing on PATH and an empty cache."""
     (tmp_path / "bin").mkdir()
-    return {"PATH": str(tmp_path / "bin"), "HEADGATE_CACHE_DIR": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    return {"PATH": str(tmp_path / "bin"), "HEADGATE_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
 
 
 def cached(environ: Mapping[str, str]) -> Path:
-    return Path(environ["HEADGATE_CACHE_DIR"]) / f"temporal-{CLI_VERSION}"
+    return Path(environ["HEADGATE_CACHE"]) / f"temporal-{CLI_VERSION}"
 
 
 def test_path_comes_before_the_cache(environ: dict[str, str]) -> None:
@@ -97,8 +97,8 @@ def test_where_nothing_works_the_message_says_what_to_do(environ: dict[str, str]
 
 def test_a_cache_that_cannot_be_made_is_named(environ: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    environ["HEADGATE_CACHE_DIR"] = str(tmp_path / "file" / "cache")
-    with pytest.raises(ServerUnavailable, match="HEADGATE_CACHE_DIR"):
+    environ["HEADGATE_CACHE"] = str(tmp_path / "file" / "cache")
+    with pytest.raises(ServerUnavailable, match="HEADGATE_CACHE"):
         find_binary(silent, environ=environ)
 
 

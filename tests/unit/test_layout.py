@@ -27,7 +27,6 @@ def test_no_two_things_share_a_path() -> None:
         layout.refused_path("r", "e"),
         *(layout.page_path("r", "e", page) for page in range(3)),
         *(layout.titles_path("r", lane) for lane in range(3)),
-        *(layout.frozen_path("r", number, part) for number in range(3) for part in ("0", "0.0", "1")),
         *(layout.journal_path("r", number) for number in range(3)),
         *(layout.results_path("r", number) for number in range(3)),
     ]

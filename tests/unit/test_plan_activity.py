@@ -208,7 +208,7 @@ def test_stopping_ends_a_thread_within_a_line(tmp_path: Path) -> None:
 
 
 async def test_a_lane_is_abandoned_once(store: Store) -> None:
-    """What was recorded stays, the rest fails for the reason; what was frozen may have been applied; again: the same sum."""
+    """What was recorded stays, the rest fails for the reason; what was begun may have been applied; again: the same sum."""
     request = await submitted(store, b"\n".join(append(number) for number in range(9)), operations_per_call=2)
     summary = await planned(store, request)
     (lane,) = await lanes_of(store, "r", summary)
@@ -217,7 +217,7 @@ async def test_a_lane_is_abandoned_once(store: Store) -> None:
     await results.record(
         "r", first, b'{"id":"o0","outcome":"succeeded"}\n', BatchDone(batch=first, succeeded=2, failed=0)
     )
-    await batches.freeze("r", first + 1, "0", b"body")
+    await batches.save_journal("r", first + 1, b"begun")
     order = AbandonLane(request=request, lane=lane, batch=first, reason="gone")
     done = await ActivityEnvironment().run(PlanActivities(store).abandon_lane, order)
     assert done == BatchDone(batch=first, succeeded=2, failed=7, calls=1, reasons={"gone": 7})
@@ -236,13 +236,9 @@ async def test_a_batch_that_is_not_planned_is_refused(store: Store) -> None:
 
 
 async def test_what_is_kept_for_a_batch(store: Store) -> None:
-    """A frozen body never changes; a journal and titles do."""
+    """The last journal and the last titles are what counts; a journal can be dropped."""
     batches = Batches(store)
-    assert await batches.frozen("r", 0, "0") is None
-    assert await batches.freeze("r", 0, "0", b"one") == b"one"
-    assert await batches.freeze("r", 0, "0", b"two") == b"one"
-    assert await batches.freeze("r", 0, "0.1", b"two") == b"two"
-    assert await batches.frozen("r", 0, "0") == b"one"
+    assert await batches.journal("r", 0) is None
     for said in ("a", "b"):
         await batches.save_journal("r", 0, said.encode())
         await batches.save_titles("r", 0, Titles(sheets=(Sheet(sheet_id=7, title=said),)))

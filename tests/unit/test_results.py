@@ -71,22 +71,22 @@ async def test_results_come_in_order_and_by_outcome(store: Store) -> None:
 
 
 async def test_a_request_that_is_over_leaves_no_operation_without_a_result(store: Store) -> None:
-    """What was never sent is unprocessed; what was frozen may have been applied, unless it only reads."""
+    """What was never sent is unprocessed; what was begun may have been applied, unless it only reads."""
     lines = [append(number) for number in range(1, 21)] + [read(number) for number in range(21, 24)]
     request = await submitted(store, b"\n".join(lines), operations_per_call=2)
     await planned(store, request)
     batches, results = Batches(store), Results(store)
     planned_batches = await batches.load_many("r", 0, (await need_plan(store, "r")).batches)
-    recorded, frozen = planned_batches[1], planned_batches[4]
+    recorded, begun = planned_batches[1], planned_batches[4]
     text = b"".join(line(operation.line) for operation in recorded.operations)
     await results.record("r", recorded.number, text, BatchDone(batch=recorded.number, succeeded=2, failed=0))
-    await batches.freeze("r", frozen.number, "0", b"body")
+    await batches.save_journal("r", begun.number, b"begun")
     for batch in planned_batches:
         if batch.form == "read":
-            await batches.freeze("r", batch.number, "0", b"body")
+            await batches.save_journal("r", batch.number, b"begun")
     told = [result async for result in read_results(store, "r", closed=True)]
     assert sorted(result["line"] for result in told) == list(range(1, 24))
-    unsure = {operation.line for operation in frozen.operations}
+    unsure = {operation.line for operation in begun.operations}
     for result in told:
         if result["line"] in {operation.line for operation in recorded.operations}:
             assert (result["outcome"], result["applied"]) == ("succeeded", "yes")
