@@ -18,7 +18,7 @@ import typer
 from typer.exceptions import TyperException
 
 from headgate.errors import HeadgateError, InvalidRequest
-from starter import demo, doctor, limiting, looking, serving, steering, submitting
+from starter import limiting, looking, serving, steering, submitting
 from starter.surroundings import Surroundings
 
 DONE: Final = 0
@@ -48,8 +48,8 @@ app.add_typer(limiting.limiter, name="limiter")
 app.command("worker")(serving.worker_command)
 app.command("server")(serving.server_command)
 app.command("emulator")(serving.emulator_command)
-app.command("demo")(demo.demo_command)
-app.command("doctor")(doctor.doctor_command)
+app.command("demo")(serving.demo_command)
+app.command("doctor")(serving.doctor_command)
 
 
 def main() -> NoReturn:

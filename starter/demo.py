@@ -15,10 +15,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import httpx
-import typer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
@@ -36,7 +35,7 @@ from starter.doctor import QUEUES, TemporalSide
 from starter.following import Lines, follow
 from starter.render import progress_panel
 from starter.submitting import Wish, submit
-from starter.surroundings import Surroundings, of, waiting_for
+from starter.surroundings import Surroundings
 from starter.verdict import Verdict, buckets_of, judge, verdict_lines
 from workflows.names import SEARCH_ATTRIBUTES
 
@@ -302,31 +301,7 @@ async def _verdict(stage: Stage, script: Script, view: ProgressView) -> Verdict:
     return judge(script, await stage.ledger.verdict(), script.found_in(cells), outcomes, view)
 
 
-def demo_command(
-    context: typer.Context,
-    window: Annotated[
-        float,
-        typer.Option(
-            min=5, max=60, metavar="SECONDS", help="The quota's window; Google's is 60, the rate is the same."
-        ),
-    ] = 10.0,
-    faults: Annotated[
-        bool, typer.Option(help="Lose 4 % of the answers to writes, and be busy for 2 % of the calls.")
-    ] = True,
-    stay: Annotated[bool, typer.Option("--stay", help="Keep everything up afterwards, to look around.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The verdict as one JSON object.")] = False,
-) -> None:
-    """Watch a bulk request run on a real server, a real worker and a Sheets emulator; exit 1 if a promise broke.
-
-    Example: headgate demo --window 60
-    """
-    verdict = waiting_for(
-        _interruptible(perform(of(context), Scale(window), faults=faults, stay=stay, as_json=as_json))
-    )
-    raise typer.Exit(0 if verdict.kept else 1)
-
-
-async def _interruptible(performance: Coroutine[Any, Any, Verdict]) -> Verdict:
+async def interruptible(performance: Coroutine[Any, Any, Verdict]) -> Verdict:
     """SIGTERM ends the demo as Ctrl-C does: in good order."""
     playing = asyncio.create_task(performance)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)

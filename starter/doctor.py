@@ -10,10 +10,9 @@ import tomllib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 from urllib.parse import urlsplit
 
-import typer
 from google.auth.exceptions import GoogleAuthError
 from pydantic import ValidationError
 from temporalio.api.enums.v1 import TaskQueueType
@@ -27,7 +26,7 @@ from headgate.errors import HeadgateError
 from headgate.models import NAME_PATTERN
 from headgate.settings import SHEETS_URL, Settings, is_loopback
 from starter import connection
-from starter.surroundings import Surroundings, of, waiting_for
+from starter.surroundings import Surroundings
 from workflows import names
 
 STORE_WITHIN_S: Final = 30.0
@@ -262,19 +261,6 @@ async def _credential(name: str, entry: object, file: Path, settings: Settings) 
     if user.type == "static_token" and settings.sheets_url == SHEETS_URL:
         return Finding(subject, "note", "a static token, which at Google ends within the hour", "use a service_account")
     return Finding(subject, "good", user.type)
-
-
-def doctor_command(
-    context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object with every finding.")] = False,
-) -> None:
-    """Look at server, namespace, search attributes, worker, limiter, store and credentials; exit 3 if something is amiss.
-
-    Example: headgate doctor
-    """
-    surroundings = of(context)
-    findings = waiting_for(Examination(surroundings).findings())
-    raise typer.Exit(tell(surroundings, findings, as_json=as_json))
 
 
 def tell(surroundings: Surroundings, findings: list[Finding], *, as_json: bool) -> int:

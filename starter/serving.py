@@ -1,4 +1,4 @@
-"""`headgate worker`, `server`, `emulator`: the processes that stay, each the same as the program that it names."""
+"""`headgate worker`, `server`, `emulator`, `demo`, `doctor`: what each needs is loaded only when it is asked for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from headgate.errors import InvalidRequest, Unreachable
+from starter.surroundings import of, waiting_for
 from workflows.names import SEARCH_ATTRIBUTES
 
 
@@ -96,3 +97,43 @@ def _rules(file: Path | None, read: Callable[[Path], Sequence[Mapping[str, Any]]
         return read(file)
     except (OSError, ValueError) as error:
         raise InvalidRequest(f"the faults in {file} cannot be read: {error}") from error
+
+
+def demo_command(
+    context: typer.Context,
+    window: Annotated[
+        float,
+        typer.Option(
+            min=5, max=60, metavar="SECONDS", help="The quota's window; Google's is 60, the rate is the same."
+        ),
+    ] = 10.0,
+    faults: Annotated[
+        bool, typer.Option(help="Lose 4 % of the answers to writes, and be busy for 2 % of the calls.")
+    ] = True,
+    stay: Annotated[bool, typer.Option("--stay", help="Keep everything up afterwards, to look around.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The verdict as one JSON object.")] = False,
+) -> None:
+    """Watch a bulk request run on a real server, a real worker and a Sheets emulator; exit 1 if a promise broke.
+
+    Example: headgate demo --window 60
+    """
+    from starter.demo import Scale, interruptible, perform
+
+    performance = perform(of(context), Scale(window), faults=faults, stay=stay, as_json=as_json)
+    verdict = waiting_for(interruptible(performance))
+    raise typer.Exit(0 if verdict.kept else 1)
+
+
+def doctor_command(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object with every finding.")] = False,
+) -> None:
+    """Look at server, namespace, search attributes, worker, limiter, store and credentials; exit 3 if something is amiss.
+
+    Example: headgate doctor
+    """
+    from starter.doctor import Examination, tell
+
+    surroundings = of(context)
+    findings = waiting_for(Examination(surroundings).findings())
+    raise typer.Exit(tell(surroundings, findings, as_json=as_json))
