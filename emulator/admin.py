@@ -30,7 +30,7 @@ from emulator.dispatch import Dispatcher, json_response
 from emulator.errors import ApiError, Json, invalid, not_found
 from emulator.faults import FaultPlan, InvalidRule, rules_of
 from emulator.grid import Sheet
-from emulator.ledger import Ledger, shown_applies
+from emulator.ledger import Ledger
 from emulator.library import Library
 from emulator.routes import Query, parse_query
 
@@ -102,7 +102,7 @@ class Admin:
         await response.write(json.dumps(head)[:-1].encode() + b', "calls": ')
         await _write_list(response.write, [call.shown for call in calls])
         await response.write(b', "applies": ')
-        await _write_list(response.write, [lambda e=e: shown_applies([e])[0] for e in applies])  # type: ignore[misc]
+        await _write_list(response.write, [entry.shown for entry in applies])
         await response.write(b"}")
         return response
 

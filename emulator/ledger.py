@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from emulator.errors import Json
 from emulator.quota import BucketKey, Quota, worst_window
@@ -34,7 +33,7 @@ class Call:
     answered: float = 0.0
 
     def shown(self) -> Json:
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(slots=True)
@@ -47,6 +46,9 @@ class Applied:
     spreadsheet: str
     method: str
     sha256: str
+
+    def shown(self) -> Json:
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 class Arrivals:
@@ -155,7 +157,7 @@ class Ledger:
     def _bucket(self, key: BucketKey, arrivals: Arrivals, quota: Quota) -> Json:
         limit = quota.limits[key.level, key.kind]
         instants = list(arrivals.all)
-        passed = list(arrivals.passed)
+        passed = sorted(arrivals.passed)
         elapsed = instants[-1] - instants[0] if instants else 0.0
         worst = worst_window(instants, quota.window)
         return {
@@ -194,7 +196,3 @@ def _per_window(instants: list[float], window: float) -> list[int]:
         counts.extend([0] * (index + 1 - len(counts)))
         counts[index] += 1
     return counts
-
-
-def shown_applies(applies: list[Applied]) -> list[dict[str, Any]]:
-    return [asdict(entry) for entry in applies]

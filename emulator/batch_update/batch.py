@@ -9,7 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from emulator import reading
-from emulator.batch_update import cells, dimensions, formats, metadata, properties, ranges  # noqa: F401 - registers
+from emulator.batch_update import (  # noqa: F401 - each registers its kinds
+    cells,
+    dimensions,
+    formats,
+    metadata,
+    properties,
+    ranges,
+    typing_in,
+    views,
+)
 from emulator.batch_update.kinds import APPLY, Draft
 from emulator.errors import ApiError, Json, bad_field, invalid, not_emulated
 

@@ -317,3 +317,50 @@ def test_a_failed_batch_leaves_a_fork_and_never_the_original() -> None:
     api.refused_batch(appended(text("x")), {"deleteSheet": {"sheetId": 99}})
     assert api.library.get("S") is before
     assert api.library.shown("S") == {"Sheet1": [[1]]}
+
+
+@pytest.mark.parametrize(
+    ("add", "body", "id_name", "delete"),
+    [
+        ("addFilterView", "filter", "filterViewId", {"deleteFilterView": {"filterId": 9}}),
+        ("addBanding", "bandedRange", "bandedRangeId", {"deleteBanding": {"bandedRangeId": 9}}),
+    ],
+)
+def test_views_have_ids_that_are_taken_once(
+    api: Api, add: str, body: str, id_name: str, delete: dict[str, Any]
+) -> None:
+    request = {add: {body: {id_name: 9, "range": CORNER}}}
+    [reply] = api.batch(request)
+    assert reply[add][body] == {id_name: 9, "range": SHOWN}
+    assert "[9]" in api.refused_batch(request).message
+    api.batch(delete, request)
+    assert "id: 10" in api.refused_batch({"deleteBanding": {"bandedRangeId": 10}}).message
+
+
+def test_conditional_formats_go_by_index(api: Api) -> None:
+    def rule(formula: str) -> dict[str, Any]:
+        condition = {"type": "CUSTOM_FORMULA", "values": [{"userEnteredValue": formula}]}
+        return {"ranges": [CORNER], "booleanRule": {"condition": condition}}
+
+    for formula in ("=1", "=2"):
+        api.batch({"addConditionalFormatRule": {"rule": rule(formula), "index": 0}})
+    [reply] = api.batch({"deleteConditionalFormatRule": {"sheetId": 0, "index": 1}})
+    assert reply["deleteConditionalFormatRule"]["rule"] == {**rule("=1"), "ranges": [SHOWN]}
+    assert len(api.show("sheets.conditionalFormats")["sheets"][0]["conditionalFormats"]) == 1
+
+
+def test_pasted_text_is_read_as_typed_and_duplicates_go(api: Api) -> None:
+    corner = {"sheetId": 0, "rowIndex": 0, "columnIndex": 0}
+    api.batch({"pasteData": {"coordinate": corner, "data": "a,1\nA,1\nb,12%\n", "delimiter": ","}})
+    [reply] = api.batch({"deleteDuplicates": {"range": {**CORNER, "endRowIndex": 3}}})
+    assert reply == {"deleteDuplicates": {"duplicatesRemovedCount": 1}}
+    assert api.get("A1:B3") == [["a", "1"], ["b", "12%"]]
+
+
+def test_borders_are_drawn_outside_and_inside(api: Api) -> None:
+    solid = {"style": "SOLID"}
+    api.batch({"updateBorders": {"range": CORNER, "top": solid, "innerVertical": {"style": "DASHED"}}})
+    shown = api.show("sheets.data.rowData.values.userEnteredFormat.borders", "ranges=A1:B2")
+    first, second = shown["sheets"][0]["data"][0]["rowData"]
+    assert first["values"][0]["userEnteredFormat"]["borders"] == {"top": solid, "right": {"style": "DASHED"}}
+    assert second["values"][1]["userEnteredFormat"]["borders"] == {"left": {"style": "DASHED"}}

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from emulator.errors import quota_exceeded
+from emulator.ledger import Call, Ledger
 from emulator.quota import BucketKey, Quota, worst_window
 from emulator.settings import EmulatorSettings
 
@@ -69,3 +70,21 @@ def test_a_429_names_the_quota_and_its_size(level: str, suffix: str) -> None:
     assert body["message"].startswith(
         "Quota exceeded for quota metric 'Write requests' and limit 'Write requests per minute"
     )
+
+
+def test_the_ledger_drops_old_calls_and_keeps_counting() -> None:
+    ledger = Ledger(most_calls=100)
+    key = BucketKey("user", "p/u", "write")
+    for number in range(250):
+        call = Call(number, float(number), "u", "p", "m", "write", "S")
+        ledger.arrive(call, (key,))
+        ledger.passed(call, (key,))
+        ledger.apply(call)
+    assert len(ledger.calls) <= 100
+    assert ledger.calls[0].number == ledger.dropped
+    assert ledger.calls[-1].number == 249
+    verdict = ledger.verdict(quota(write_per_user=60, window=10))
+    [bucket] = verdict["buckets"]
+    assert (verdict["calls"], verdict["applies"], bucket["calls"], bucket["worst_window"]) == (250, 250, 250, 10)
+    assert bucket["per_window"] == [10] * 25
+    assert bucket["used_share"] == pytest.approx(10 / 60, rel=0.05)
