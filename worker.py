@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
@@ -59,7 +59,7 @@ FINISH_WITHIN: Final = timedelta(seconds=20)  # a role's own grace, shorter than
 # A role
 
 
-def workflow_worker(client: Client) -> Worker:
+def workflow_worker(client: Client, **options: Any) -> Worker:
     """Decides: bulk requests and limiters."""
     return Worker(
         client,
@@ -69,18 +69,16 @@ def workflow_worker(client: Client) -> Worker:
             restrictions=SandboxRestrictions.default.with_passthrough_modules("headgate", "workflows.names")
         ),
         max_concurrent_workflow_tasks=100,
+        **options,
     )
 
 
-def send_worker(client: Client) -> Worker:
+def send_worker(client: Client, settings: Settings | None = None) -> Worker:
     """Sends: one call for each token."""
-    settings = Settings.from_environ(os.environ)
+    settings = settings or Settings.from_environ(os.environ)
     store = Store.open(settings.store)
     clock = ServerClock()
-    credentials = Credentials.read(
-        settings.credentials, settings.sheets_url, allow_foreign_host=settings.allow_foreign_host
-    )
-    wire = Wire(settings.sheets_url, credentials, clock)
+    wire = Wire(settings.sheets_url, _credentials(settings), clock)
     sender = Sender(Batches(store), Results(store), wire, clock)
 
     async def ask(project: str, signal: str, said: object) -> None:
@@ -99,9 +97,11 @@ def send_worker(client: Client) -> Worker:
     )
 
 
-def plan_worker(client: Client) -> Worker:
+def plan_worker(client: Client, settings: Settings | None = None) -> Worker:
     """Plans, and records what cannot be sent; in a process of its own, since planning is all computing."""
-    plans = PlanActivities(Store.open(Settings.from_environ(os.environ).store))
+    settings = settings or Settings.from_environ(os.environ)
+    users = _credentials(settings).users
+    plans = PlanActivities(Store.open(settings.store), None if users is None else frozenset(users))
     return Worker(
         client,
         task_queue=names.PLAN_QUEUE,
@@ -109,6 +109,10 @@ def plan_worker(client: Client) -> Worker:
         max_concurrent_activities=8,
         graceful_shutdown_timeout=FINISH_WITHIN,
     )
+
+
+def _credentials(settings: Settings) -> Credentials:
+    return Credentials.read(settings.credentials, settings.sheets_url, allow_foreign_host=settings.allow_foreign_host)
 
 
 ROLES: Final[Mapping[str, Callable[[Client], Worker]]] = {
@@ -293,6 +297,7 @@ def log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Line())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every call says nothing that the store does not
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -39,9 +39,10 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class PlanActivities:
-    """Planning, the plan's pages, and giving up a lane."""
+    """Planning, the plan's pages, and giving up a lane. `users` are those with credentials (None: not known beforehand)."""
 
     store: Store
+    users: frozenset[str] | None = None
 
     @activity.defn
     async def plan(self, request: BulkRequest) -> PlanSummary:
@@ -90,7 +91,7 @@ class PlanActivities:
 
     async def _plan_anew(self, request: BulkRequest) -> PlanRecord:
         with tempfile.TemporaryDirectory(prefix="headgate-plan-", ignore_cleanup_errors=True) as folder:
-            planning = Planning(request, Path(folder))
+            planning = Planning(request, Path(folder), self.users)
             try:
                 await self._take_input(planning, request)
                 summary = await _beating(planning, asyncio.to_thread(planning.finish))

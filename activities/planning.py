@@ -11,6 +11,7 @@ import hashlib
 import re
 import threading
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +38,7 @@ class Interrupted(Exception):
 class Planning:
     """Takes the input block by block; after `finish` the files of the plan lie in the folder."""
 
-    def __init__(self, request: BulkRequest, folder: Path) -> None:
+    def __init__(self, request: BulkRequest, folder: Path, users: Collection[str] | None = None) -> None:
         self.batches = folder / "batches"
         self.index = folder / "index"
         self.refused = folder / "refused"
@@ -45,6 +46,7 @@ class Planning:
         self.lines = 0
         self.count = 0
         self._request = request
+        self._users = users
         self._digest = hashlib.sha256()
         self._splitter = LineSplitter()
         self._planner = Planner(request)
@@ -107,6 +109,14 @@ class Planning:
             operation = parse_line(line, self.lines, self._request.user)
         except InvalidOperation as error:
             self._refuse(str(self.lines), str(error))
+            return
+        if self._users is not None and operation.user not in self._users:
+            known = ", ".join(sorted(self._users)[:10])
+            self._refuse(
+                operation.id,
+                f"There are no credentials for user '{operation.user}': name one of {known}, or add it to the file.",
+                "no credentials for the user",
+            )
             return
         first = self._first_lines.first(operation.id, self.lines)
         if first != self.lines:

@@ -55,6 +55,7 @@ class Lane:
     grant_id: int = 0
     resending: bool = False
     stalled: bool = False
+    pressed: bool = False
     swept: int = 0
     latencies_ns: list[int] = field(default_factory=list)
     waiting: list[WaitingToken] = field(default_factory=list)
@@ -166,6 +167,7 @@ class Lanes:
             if lane is None or lane.resending or lane.stalled:
                 back.append(Unused(grant_id=grant.grant_id, lane=number, tokens=tuple(places)))
                 continue
+            lane.pressed = lane.pressed or bool(lane.under_way)
             lane.waiting += [WaitingToken(grant.grant_id, p, times[p], kind) for p in places]
         return back
 
@@ -295,6 +297,7 @@ def _sending(lane: Lane, tokens: list[WaitingToken]) -> LaneSending:
     first = lane.entry.first_batch + lane.position
     lane.under_way = len(tokens)
     lane.grant_id = tokens[0].grant_id
+    pressed, lane.pressed = lane.pressed, False
     return LaneSending(
         lane=lane.entry.lane,
         kind=tokens[0].kind,
@@ -306,7 +309,7 @@ def _sending(lane: Lane, tokens: list[WaitingToken]) -> LaneSending:
         token_positions=tuple(t.place for t in tokens),
         first_batch=lane.entry.first_batch,
         look_up=lane.entry.look_up,
-        more=lane.position + len(tokens) < lane.entry.batches,
+        more=pressed and lane.position + len(tokens) < lane.entry.batches,
         swept=lane.swept,
         latency_ns=lane.spacing()[0],
     )

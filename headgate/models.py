@@ -283,7 +283,10 @@ class Page(Message):
 
 
 class LaneSending(Message):
-    """One lane's part of a lease: `batches[i]` is sent with `tokens[i]`. `token_positions[i]` is that token's place in its grant."""
+    """One lane's part of a lease: `batches[i]` is sent with `tokens[i]`. `token_positions[i]` is that token's place in its grant.
+
+    `more`: the lane has batches left and got tokens faster than its leases ended, so it is worth an early report.
+    """
 
     lane: int
     kind: Kind
