@@ -13,6 +13,7 @@ import base64
 import gc
 import json
 import signal
+import sys
 import time
 from types import TracebackType
 from typing import Self
@@ -153,4 +154,6 @@ def serve(settings: EmulatorSettings, port: int = 0) -> None:
     """Runs until SIGTERM or SIGINT; prints one line with the URL when it listens."""
     # millions of live cells are no garbage: looking through them would hold up the arrivals of calls
     gc.set_threshold(100_000, 50, 1000)
+    # a large batch applies in a thread: the loop gets its turn back in a millisecond
+    sys.setswitchinterval(0.001)
     asyncio.run(_serve(settings, port))

@@ -16,19 +16,24 @@ def find(sheet: Sheet, within: Area) -> Area | None:
     if seed is None:
         return None
     known = sheet.table
-    if known is not None and known.top <= seed[0] < known.bottom and known.left <= seed[1] < known.right:
+    if known is not None and seed[0] == known.bottom - 1 and known.left <= seed[1] < known.right:
         return known
     return _grown(sheet, Area(seed[0], seed[0] + 1, seed[1], seed[1] + 1))
 
 
 def remember(sheet: Sheet, table: Area | None, written: Area) -> None:
-    """Keeps a table that an append made longer, so that the next append need not scan it again."""
-    if table is None or written.top != table.bottom:
+    """Keeps a table that an append made longer, so that the next append need not scan it again.
+
+    Only where its last row is full: from there a fresh look finds the same table, from a row with gaps it may find less.
+    """
+    if table is None or written.top != table.bottom or len(sheet.rows) > written.bottom:
         return
     grown = table._replace(bottom=written.bottom)
     narrow = grown.left <= written.left and written.right <= grown.right
-    full = all(_has(sheet.row(index), grown.left, grown.right) for index in range(written.top, written.bottom))
-    if narrow and full and len(sheet.rows) <= grown.bottom and _closed(sheet, grown, written.top):
+    joined = all(_has(sheet.row(index), grown.left, grown.right) for index in range(written.top, written.bottom))
+    last = sheet.row(written.bottom - 1)
+    full = all(_has(last, column, column + 1) for column in range(grown.left, grown.right))
+    if narrow and joined and full and _closed(sheet, grown, written.top):
         sheet.table = grown
 
 

@@ -12,6 +12,7 @@ from emulator import a1, entry, tables
 from emulator.a1 import Area, Box
 from emulator.errors import ApiError, Json, bad_field, invalid
 from emulator.grid import NO_CELL, Cell, Dimension, Sheet, Value, check_length
+from emulator.rendering import number_format
 from emulator.spreadsheet import Located, Spreadsheet
 from emulator.values import filtered, one_of, read, rendering_of
 
@@ -57,7 +58,7 @@ def changed(old: Cell, value: Any, parse: bool, locale: str) -> Cell:
     given: Json | None = None
     if isinstance(value, str):
         check_length(value)
-        if parse:
+        if parse and (number_format(old) or {}).get("type") != "TEXT":
             kept, given = entry.parse(value, locale)
     if given is None:
         return old.with_value(kept)
