@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from typing import Final
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -13,6 +14,7 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSe
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.errors import HeadgateError, InvalidRequest, Unreachable
@@ -35,13 +37,19 @@ async def connect(address: str | None = None, *, within_s: float = CONNECT_WITHI
     address = config.setdefault("target_host", DEFAULT_ADDRESS) or DEFAULT_ADDRESS
     try:
         async with asyncio.timeout(within_s):
-            return await Client.connect(data_converter=pydantic_data_converter, **config)
+            return await Client.connect(data_converter=pydantic_data_converter, runtime=_quiet_runtime(), **config)
     except (RuntimeError, OSError, RPCError, TimeoutError) as error:
         if isinstance(error, RPCError) and error.status in _REFUSED:
             raise InvalidRequest(f"the Temporal server at {address} refuses these credentials") from error
         raise Unreachable(
             f"no Temporal server answers at {address}: start one with `headgate server`, or set TEMPORAL_ADDRESS"
         ) from error
+
+
+@cache
+def _quiet_runtime() -> Runtime:
+    """One for the process, without the client's own log: what a person has to know is said once, as an error."""
+    return Runtime(telemetry=TelemetryConfig(logging=None))
 
 
 def _configured() -> ClientConnectConfig:
