@@ -112,9 +112,7 @@ class Rig:
     async def rows(self, spreadsheet: str) -> Counter[str]:
         """How often each value stands in the first column of a spreadsheet, over all its sheets."""
         shown = await self.ask_emulator(f"spreadsheets/{spreadsheet}")
-        sheets = shown.get("sheets", shown)
-        grids = sheets.values() if isinstance(sheets, dict) else [s["rows"] for s in sheets]
-        return Counter(str(row[0]) for grid in grids for row in grid if row and row[0] not in (None, ""))
+        return Counter(str(row[0]) for grid in shown.values() for row in grid if row and row[0] not in (None, ""))
 
     async def actions(self) -> Counter[str]:
         """Billable actions so far by type, as the server counts them (reference/temporal.md section 2)."""

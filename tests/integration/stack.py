@@ -1,0 +1,155 @@
+"""Workers and an emulator in the test's own process, with scaled windows; what is counted is counted by the emulator."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowHandle
+
+import worker
+from activities.results import read_results
+from activities.store import Store
+from activities.submission import store_input
+from benchmarks.rig import worst_windows
+from emulator.faults import FaultPlan, rules_of
+from emulator.grid import Sheet
+from emulator.server import Emulator, EmulatorSettings
+from headgate.models import SECOND_NS, BulkInput, BulkRequest, LimiterSettings, ProgressView
+from headgate.settings import Settings
+from workflows import names
+from workflows.bulk_request import BulkRequestWorkflow
+from workflows.limiter_start import signal_with_start_limiter
+
+WINDOW = 5.0
+FAST = LimiterSettings(
+    read_per_project=60,
+    read_per_user=30,
+    write_per_project=60,
+    write_per_user=30,
+    window_ns=int(WINDOW * SECOND_NS),
+    spreadsheet_spacing_ns=20_000_000,
+)
+NUMBER = itertools.count(1)
+Handle = WorkflowHandle[BulkRequestWorkflow, ProgressView]
+
+
+@dataclass
+class Stack:
+    """What runs. Every test takes a project of its own, and so a limiter of its own."""
+
+    client: Client
+    emulator: Emulator
+    store: Store
+    settings: Settings
+
+    async def project(self, limits: LimiterSettings = FAST) -> str:
+        """A new project with these limits."""
+        project = f"p{next(NUMBER)}"
+        await signal_with_start_limiter(self.client, project, "configure", limits)
+        return project
+
+    def spreadsheets(self, *ids: str, titles: Sequence[str] = ("Orders",)) -> None:
+        """Create spreadsheets with these sheets."""
+        for spreadsheet in ids:
+            made = self.emulator.library.create(spreadsheet, spreadsheet)
+            made.sheets = [Sheet(index, title) for index, title in enumerate(titles)]
+
+    async def submit(self, project: str, lines: Iterable[Mapping[str, Any] | bytes], **options: Any) -> Handle:
+        """Start a request made of these lines."""
+        request_id = f"r{next(NUMBER)}"
+        encoded = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+        stored = await store_input(self.store, request_id, iter([b"\n".join(encoded) + b"\n"]))
+        request = BulkRequest(
+            id=request_id,
+            project=project,
+            user=options.pop("user", "bot"),
+            input_sha256=stored.sha256,
+            input_bytes=stored.size,
+            nonce=request_id,
+            **options,
+        )
+        return await self.client.start_workflow(
+            BulkRequestWorkflow.run,
+            BulkInput(request=request),
+            id=names.bulk_request_id(request_id),
+            task_queue=names.WORKFLOW_QUEUE,
+        )
+
+    async def results(self, handle: Handle, *, closed: bool = False) -> dict[str, dict[str, Any]]:
+        """Results by operation id; an operation with two results fails the test."""
+        request_id = handle.id.removeprefix("bulk/")
+        found: dict[str, dict[str, Any]] = {}
+        async for result in read_results(self.store, request_id, closed=closed):
+            assert result["id"] not in found, f"{result['id']} has two results"
+            found[result["id"]] = result
+        return found
+
+    @contextmanager
+    def faults(self, *rules: Mapping[str, Any]) -> Iterator[None]:
+        """The emulator misbehaves by these rules for a while."""
+        self.emulator.dispatcher.faults = FaultPlan(rules_of(list(rules)), 1, 0.0)
+        try:
+            yield
+        finally:
+            self.emulator.dispatcher.faults = FaultPlan((), 1, 0.0)
+
+    async def view(self, handle: Handle) -> ProgressView:
+        """The `progress` query."""
+        view: ProgressView = await handle.query("progress", result_type=ProgressView)
+        return view
+
+    async def result_lines(self, handle: Handle) -> dict[int, dict[str, Any]]:
+        """Results by line number."""
+        request_id = handle.id.removeprefix("bulk/")
+        return {result["line"]: result async for result in read_results(self.store, request_id)}
+
+    def cells(self, spreadsheet: str) -> list[list[Any]]:
+        """The rows of a spreadsheet's first sheet."""
+        rows: list[list[Any]] = next(iter(self.emulator.library.shown(spreadsheet).values()))
+        return rows
+
+    def calls(self, *spreadsheets: str) -> list[dict[str, Any]]:
+        """The ledger's calls that went to these spreadsheets."""
+        return [c for c in (call.shown() for call in self.emulator.ledger.calls) if c["spreadsheet"] in spreadsheets]
+
+    def worst(self, *spreadsheets: str) -> dict[str, int]:
+        """The most calls to these spreadsheets in any window."""
+        return worst_windows({"calls": self.calls(*spreadsheets)}, WINDOW)
+
+    def counted(self, *spreadsheets: str) -> Counter[str]:
+        """How often each value stands in the first column."""
+        return Counter(str(row[0]) for s in spreadsheets for row in self.cells(s) if row and row[0] not in (None, ""))
+
+
+@asynccontextmanager
+async def running_stack(client: Client, folder: Path, **options: Any) -> AsyncIterator[Stack]:
+    """A stack on this server; `options` go to the workflow worker."""
+    async with AsyncExitStack() as parts:
+        emulator = await parts.enter_async_context(Emulator(EmulatorSettings(quota=False)))
+        settings = Settings(sheets_url=emulator.url, store=str(folder / "store"), cache_dir=folder)
+        for made in (
+            worker.workflow_worker(client, **options),
+            worker.send_worker(client, settings),
+            worker.plan_worker(client, settings),
+        ):
+            await parts.enter_async_context(made)
+        yield Stack(client, emulator, Store.open(settings.store), settings)
+
+
+def append(name: str, spreadsheet: str, **more: Any) -> dict[str, Any]:
+    """An append of one row that begins with the operation's id."""
+    return {
+        "id": name,
+        "op": "append",
+        "spreadsheet": spreadsheet,
+        "range": "Orders!A:B",
+        "values": [[name, 1]],
+        **more,
+    }
