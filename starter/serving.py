@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,13 +14,22 @@ from starter.surroundings import of, waiting_for
 from workflows.names import SEARCH_ATTRIBUTES
 
 
-def worker_command() -> None:
+def worker_command(
+    allow_foreign_host: Annotated[
+        bool,
+        typer.Option(
+            "--allow-foreign-host", help="Let key files and not only static tokens go to a host that is not Google's."
+        ),
+    ] = False,
+) -> None:
     """Run workflows, plans and calls until SIGTERM; then finish or hand back what is held.
 
     Example: HEADGATE_CREDENTIALS=credentials.toml headgate worker
     """
     import worker
 
+    if allow_foreign_host:
+        os.environ["HEADGATE_ALLOW_FOREIGN_HOST"] = "1"  # the worker's processes read their settings from it
     raise typer.Exit(worker.main([]))
 
 
