@@ -202,11 +202,11 @@ class Lanes:
                 lane.learn(done.latency_ns)
                 lane.swept = max(lane.swept, done.swept)
                 into.done.append(done)
+                into.sent += done.calls
         if not lane.under_way or report.grant_id != lane.grant_id:
             return
         lane.under_way = 0
         lane.stalled = False
-        into.sent += report.sent
         if report.broken:
             into.broken[report.lane] = report.broken
         elif report.rescue == lane.entry.first_batch + lane.position:

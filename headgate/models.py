@@ -335,7 +335,7 @@ class LaneReport(Message):
     """What became of one lane's part of a lease.
 
     `rescue` is the batch (number, -1: none) that stopped the lane and has to go to `resend_batch`; what stands behind it in
-    the lease was not sent. `unused` are positions in the grant. `sent` counts calls made, the rescued batch's included.
+    the lease was not sent. `unused` are positions in the grant. `broken` says why nothing of the lane can ever be sent.
     """
 
     lane: int
@@ -345,9 +345,7 @@ class LaneReport(Message):
     rescue_reason: str = ""
     rescue_in_ns: int = 0
     unused: tuple[int, ...] = ()
-    sent: int = 0
     broken: str = ""
-    cycle_ns: tuple[int, ...] = ()
 
 
 class LeaseReport(Message):
