@@ -149,12 +149,11 @@ class CallActivities:
                     lane=lane.lane,
                     grant_id=lane.grant_id,
                     done=tuple(done),
-                    sent=len(done) + sent,
                     rescue=number if sent else -1,
                     rescue_reason="the worker was lost" if sent else "",
                 )
             done.append(recorded)
-        return LaneReport(lane=lane.lane, grant_id=lane.grant_id, done=tuple(done), sent=len(done))
+        return LaneReport(lane=lane.lane, grant_id=lane.grant_id, done=tuple(done))
 
     async def _tell_early(self, order: SendLease, report: LeaseReport) -> None:
         await activity.client().get_workflow_handle(order.holder).signal("report", report)

@@ -62,7 +62,6 @@ class LeaseInProgress:
             b.number: b for b in await self.sender.batches.load_many(request.id, lane.batches[0], len(lane.batches))
         }
         report = LaneReport(lane=lane.lane, grant_id=lane.grant_id)
-        sent = 0
         for at_ns, position in zip(lane.tokens, lane.token_positions, strict=True):
             if not left or report.rescue >= 0 or report.broken:
                 unused.append(position)
@@ -86,7 +85,6 @@ class LeaseInProgress:
                 unused.append(position)
                 report = report.model_copy(update={"rescue": left[0], "rescue_reason": str(error)})
                 continue
-            sent += 1
             if advice.throttled is not None:
                 self.throttled.append(advice.throttled)
             if state.finished and not advice.wait_ns:
@@ -97,7 +95,7 @@ class LeaseInProgress:
                     report = report.model_copy(update={"broken": state.failure})
             else:
                 report = report.model_copy(update={"rescue": left[0], "rescue_reason": advice.why})
-        self.reports.append(report.model_copy(update={"done": tuple(done), "unused": tuple(unused), "sent": sent}))
+        self.reports.append(report.model_copy(update={"done": tuple(done), "unused": tuple(unused)}))
 
     async def _old_fences(self, lane: LaneSending, batch: PlannedBatch) -> tuple[tuple[int, ...], int]:
         if batch.form != "fenced":

@@ -45,6 +45,7 @@ async def measure(setting: Setting, minutes: float, kill_every_s: float, calls: 
         "limits": {"project": setting.per_project, "user": setting.per_user},
         "throttled": sum(1 for call in ledger["calls"] if call["status"] == 429),
         "operations": calls,
+        "calls": len(ledger["calls"]),
         "lost": sum(1 for n in range(calls) if rows[f"op-{n}"] == 0),
         "doubled": sum(1 for n in range(calls) if rows[f"op-{n}"] > 1),
         "results": dict(Counter(f"{r['outcome']}/{r['applied']}" for r in results)),

@@ -343,7 +343,6 @@ class LaneReport(Message):
     done: tuple[BatchDone, ...] = ()
     rescue: int = -1
     rescue_reason: str = ""
-    rescue_in_ns: int = 0
     unused: tuple[int, ...] = ()
     broken: str = ""
 

@@ -203,7 +203,7 @@ class BulkRequestWorkflow:
         for number, resent in self._resent:
             if resent.done is not None and self._lanes.resent(number, resent.done):
                 self._progress.sent(resent.done.calls, now)
-                self._progress.done(resent.done, resent.done.calls, now)
+                self._progress.done(resent.done, max(0, resent.done.calls - 1), now)
         self._resent.clear()
         for page in self._pages:
             self._upcoming += page.lanes
