@@ -59,15 +59,19 @@ FINISH_WITHIN: Final = timedelta(seconds=20)  # a role's own grace, shorter than
 # A role
 
 
+def sandbox() -> SandboxedWorkflowRunner:
+    """Workflows run guarded against what a replay cannot repeat; the core is pure and passes through."""
+    passed = SandboxRestrictions.default.with_passthrough_modules("headgate", "workflows.names", "workflows.policies")
+    return SandboxedWorkflowRunner(restrictions=passed)
+
+
 def workflow_worker(client: Client, **options: Any) -> Worker:
     """Decides: bulk requests and limiters."""
     return Worker(
         client,
         task_queue=names.WORKFLOW_QUEUE,
         workflows=[BulkRequestWorkflow, RateLimiterWorkflow],
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules("headgate", "workflows.names")
-        ),
+        workflow_runner=sandbox(),
         max_concurrent_workflow_tasks=100,
         **options,
     )

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 from collections import Counter
@@ -20,7 +21,7 @@ from activities.lines import LINE_LIMIT, LineSplitter
 from activities.manifest import LANES_PER_PAGE
 from activities.results import result_line
 from activities.spill import Numbered, Spill
-from headgate.apis.sheets.operations import parse_line
+from headgate.apis.sheets.operations import LONGEST_ID, parse_line
 from headgate.errors import InvalidOperation
 from headgate.models import BulkRequest, LaneEntry, Page, PlanSummary
 from headgate.planner import LaneDraft, LaneKey, Planner, order_lanes
@@ -108,7 +109,7 @@ class Planning:
         try:
             operation = parse_line(line, self.lines, self._request.user)
         except InvalidOperation as error:
-            self._refuse(str(self.lines), str(error))
+            self._refuse(_id_in(line) or str(self.lines), str(error))
             return
         if self._users is not None and operation.user not in self._users:
             known = ", ".join(sorted(self._users)[:10])
@@ -159,6 +160,16 @@ class Planning:
     def _go_on(self) -> None:
         if self._stopped.is_set():
             raise Interrupted
+
+
+def _id_in(line: bytes) -> str:
+    """The id that a refused line names, where one can be read; no id is no reason for a second refusal."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return ""
+    named = found.get("id") if isinstance(found, dict) else None
+    return named[:LONGEST_ID] if isinstance(named, str) else ""
 
 
 def _entry(draft: LaneDraft) -> LaneEntry:

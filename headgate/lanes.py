@@ -31,7 +31,9 @@ LATENCIES_KEPT = 24
 #: From the end of a lane's call to the moment at which its next lease can send: result, workflow task, dispatch.
 TURNAROUND_NS = 40_000_000
 #: A token has to lie at least this far ahead of the end of its validity to be worth starting an activity for.
-MARGIN_NS = 50_000_000
+MARGIN_NS = 25_000_000
+#: So many tokens may pass a busy lane before it wants none until it is free.
+PASSED_BY = 2
 FIRST_GUESS_NS = 1_000_000_000
 
 
@@ -54,11 +56,16 @@ class Lane:
     under_way: int = 0
     grant_id: int = 0
     resending: bool = False
-    stalled: bool = False
+    passed_by: int = 0
     pressed: bool = False
     swept: int = 0
     latencies_ns: list[int] = field(default_factory=list)
     waiting: list[WaitingToken] = field(default_factory=list)
+
+    @property
+    def stalled(self) -> bool:
+        """A slow call keeps the lane: asking for more would only waste tokens."""
+        return self.passed_by >= PASSED_BY
 
     @property
     def finished(self) -> bool:
@@ -181,7 +188,7 @@ class Lanes:
             if lane.under_way:
                 late = [w for w in lane.waiting if w.at_ns + valid_for_ns < now]
                 if late:
-                    lane.stalled = True
+                    lane.passed_by += len(late)
                     back += _unused(number, late)
                     lane.waiting = [w for w in lane.waiting if w.at_ns + valid_for_ns >= now]
                 continue
@@ -206,7 +213,7 @@ class Lanes:
         if not lane.under_way or report.grant_id != lane.grant_id:
             return
         lane.under_way = 0
-        lane.stalled = False
+        lane.passed_by = 0
         if report.broken:
             into.broken[report.lane] = report.broken
         elif report.rescue == lane.entry.first_batch + lane.position:

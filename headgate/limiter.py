@@ -284,6 +284,10 @@ class Limiter:
         )
         return max(regular, max(first, self.quiet_until_ns) - 2 * self.settings.lead_ns)
 
+    def lanes_wanting(self) -> int:
+        """How many lanes want calls."""
+        return sum(lane.calls > 0 for waiter in self.waiters.values() for lane in waiter.lanes.values())
+
     def expire(self, now: int) -> None:
         """Forget what can no longer matter: old tokens, old leases, lapsed places, silent holders without demand."""
         for booking_id in [b for b, p in self.places.items() if self._lapsed(p, now)]:

@@ -573,9 +573,10 @@ class BulkCheckpoint(Message):
 
 
 class BulkInput(Message):
-    """The bulk workflow's input."""
+    """The bulk workflow's input. Not `indexed`: the search attributes are not registered, and setting one would fail."""
 
     request: BulkRequest
+    indexed: bool = True
     checkpoint: BulkCheckpoint | None = None
 
 

@@ -142,7 +142,7 @@ class TemporalService:
             try:
                 await self._client.start_workflow(
                     names.BULK_REQUEST_TYPE,
-                    BulkInput(request=request),
+                    BulkInput(request=request, indexed=indexed),
                     id=names.bulk_request_id(request.id),
                     task_queue=names.WORKFLOW_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,

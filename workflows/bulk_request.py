@@ -60,6 +60,7 @@ class BulkRequestWorkflow:
     def __init__(self, start: BulkInput) -> None:
         kept = start.checkpoint or BulkCheckpoint(priority=start.request.priority)
         self._request = start.request
+        self._indexed = start.indexed
         self._holder = workflow.info().workflow_id
         self._run = int(workflow.info().start_time.timestamp() * SECOND_NS)
         self._plan = kept.plan
@@ -454,6 +455,7 @@ class BulkRequestWorkflow:
         workflow.continue_as_new(
             BulkInput(
                 request=self._request,
+                indexed=self._indexed,
                 checkpoint=BulkCheckpoint(
                     plan=self._plan,
                     next_page=self._next_page,
@@ -503,7 +505,7 @@ class BulkRequestWorkflow:
         total = self._plan.operations if self._plan else 0
         settled = self._progress.succeeded + self._progress.failed
         percent = 25 * (4 * settled // total) if total else 0
-        if (steady, percent) == self._shown:
+        if not self._indexed or (steady, percent) == self._shown:
             return
         self._shown = (steady, percent)
         workflow.upsert_search_attributes(

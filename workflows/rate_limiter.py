@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import names
 
 STANDING_EVERY_NS = 2 * SECOND_NS
+FEW_LANES = 8
 
 
 @workflow.defn(name=names.RATE_LIMITER_TYPE)
@@ -76,8 +77,9 @@ class RateLimiterWorkflow:
 
     @workflow.signal(description="Tokens that were not used, and 429s; sent by bulk requests")
     def settle(self, said: Settlement) -> None:
-        if self._limiter.settle(workflow.time_ns(), said):
-            self._woken = self._woken or self._idle
+        # Few lanes notice a round's wait for a token that came back; with many, another lane has long taken it.
+        if self._limiter.settle(workflow.time_ns(), said) and self._limiter.lanes_wanting() <= FEW_LANES:
+            self._woken = True
 
     @workflow.signal(description='Set the quotas, e.g. {"read_per_user": 60}; acts at once')
     def configure(self, settings: LimiterSettings) -> None:
@@ -90,7 +92,6 @@ class RateLimiterWorkflow:
 
     async def _rest(self, until: int | None, now: int) -> None:
         """Wait for the next round, or without a timer while nobody wants a token."""
-        self._idle = until is None
         if until is None:
             await workflow.wait_condition(lambda: self._woken or self._should_continue())
             return
@@ -120,8 +121,6 @@ class RateLimiterWorkflow:
             f"| {name} | {bucket['used']:.0f} | {bucket['limit']:.0f} |" for name, bucket in view.buckets.items()
         )
         return f"**{view.granted}** tokens granted, {view.returned} returned\n\n| bucket | used | limit |\n|---|---|---|\n{rows}"
-
-    _idle = False
 
 
 def _ns(seconds: float) -> int:

@@ -39,7 +39,7 @@ def request(
         priority=priority,
         fairness_key=holder,
         lanes=lanes,
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 

@@ -1,0 +1,36 @@
+"""Recorded histories of running workflows replay against today's code: the same commands, or a release would break them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+
+import worker
+from workflows.bulk_request import BulkRequestWorkflow
+from workflows.rate_limiter import RateLimiterWorkflow
+
+HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
+
+
+def history_in(path: Path) -> WorkflowHistory:
+    return WorkflowHistory.from_json(path.stem, path.read_text())
+
+
+def test_there_are_histories_of_both_workflows() -> None:
+    """A folder that was emptied by mistake must not pass."""
+    assert {path.name.split("-")[0] for path in HISTORIES} == {"bulk", "limiter"}
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_a_recorded_history_replays(path: Path) -> None:
+    """Every workflow task of the run leads to the commands that it led to then."""
+    replayer = Replayer(
+        workflows=[BulkRequestWorkflow, RateLimiterWorkflow],
+        data_converter=pydantic_data_converter,
+        workflow_runner=worker.sandbox(),
+    )
+    await replayer.replay_workflow(history_in(path))
