@@ -32,11 +32,15 @@ class LeaseInProgress:
         lanes = [asyncio.create_task(self._lane(lane)) for lane in self.order.lanes]
         early = asyncio.create_task(self._report_early())
         try:
-            await asyncio.gather(*lanes)
+            # A lane that fails must not cut off calls of the others: they end first, and are recorded.
+            ended = await asyncio.gather(*lanes, return_exceptions=True)
         finally:
             early.cancel()
             for lane in lanes:
                 lane.cancel()
+        for failure in ended:
+            if isinstance(failure, BaseException):
+                raise failure
         return LeaseReport(lanes=tuple(self.reports), throttled=tuple(self.throttled))
 
     async def _report_early(self) -> None:

@@ -24,6 +24,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from headgate.models import ProgressView
 from starter.devserver import DevServer, claim
+from starter.temporal_cli import guarded
 from workflows.names import SEARCH_ATTRIBUTES, bulk_request_id
 
 PROJECT = "bench"
@@ -62,7 +63,9 @@ class Rig:
         """A worker with its processes in a group of their own."""
         log = (self.folder / "worker.log").open("ab")
         command = [sys.executable, "-m", "worker"]
-        self.worker = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log, start_new_session=True)
+        self.worker = subprocess.Popen(
+            guarded(command), env=self.environ, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        )
 
     def kill_worker(self) -> None:
         """SIGKILL to every process of the worker."""
@@ -152,11 +155,14 @@ async def rig(setting: Setting, spreadsheets: Sequence[str]) -> AsyncIterator[Ri
             }
             limits = [f"--{k}-per-{s}={n}" for k in ("read", "write") for s, n in _levels(setting)]
             emulator = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "emulator", f"--port={emulator_port}", *limits),
-                    *(f"--window={setting.window}", f"--latency-ms={setting.latency_ms}"),
-                    *(f"--jitter-ms={setting.jitter_ms}", f"--faults={folder / 'faults.json'}"),
-                ],
+                guarded(
+                    [
+                        *(sys.executable, "-m", "emulator", f"--port={emulator_port}", *limits),
+                        *(f"--window={setting.window}", f"--latency-ms={setting.latency_ms}"),
+                        *(f"--jitter-ms={setting.jitter_ms}", f"--faults={folder / 'faults.json'}"),
+                    ]
+                ),
+                stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
             )
             client = await Client.connect(server.address, data_converter=pydantic_data_converter)
@@ -177,8 +183,7 @@ async def rig(setting: Setting, spreadsheets: Sequence[str]) -> AsyncIterator[Ri
                 if os.environ.get("HEADGATE_BENCH_KEEP"):
                     keep = Path(os.environ["HEADGATE_BENCH_KEEP"])
                     (keep / f"worker-{int(time.time())}.log").write_bytes((folder / "worker.log").read_bytes())
-                emulator.terminate()
-                emulator.wait()
+                emulator.communicate()
 
 
 async def _listens(made: Rig) -> None:

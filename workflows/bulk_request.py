@@ -12,6 +12,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from headgate.lanes import Folded, Lanes
+    from headgate.limiter import FINISHED
     from headgate.models import (
         AbandonLane,
         BatchDone,
@@ -114,7 +115,8 @@ class BulkRequestWorkflow:
             self._step(workflow.time_ns())
             if self._draining and self._drained():
                 await self._continue()
-        self._ask(workflow.time_ns(), stopped="finished")
+        if self._asked is not None:
+            self._ask(workflow.time_ns(), stopped=FINISHED)
         await workflow.wait_condition(lambda: not self._pending and workflow.all_handlers_finished())
         self._show()
         return self.progress()
@@ -339,7 +341,7 @@ class BulkRequestWorkflow:
         )
         held = bool(stopped) or self._draining
         lanes = () if held else self._lanes.demand(self._allowance)
-        control = (stopped if not self._cancelled_by or stopped == "finished" else "", self._priority)
+        control = (stopped if not self._cancelled_by or stopped == FINISHED else "", self._priority)
         quiet_since = max(self._heard_ns, self._asked_ns)
         silent = bool(lanes) and now - quiet_since >= SILENCE_NS
         if not silent and control == self._asked_state and not self._differs(lanes):

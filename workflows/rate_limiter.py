@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
 
 STANDING_EVERY_NS = 2 * SECOND_NS
 FEW_LANES = 8
+SHOWN_BUCKETS = 20
 
 
 @workflow.defn(name=names.RATE_LIMITER_TYPE)
@@ -118,7 +119,8 @@ class RateLimiterWorkflow:
     def _details(self) -> str:
         view = self._limiter.view(self._project, workflow.time_ns())
         rows = "\n".join(
-            f"| {name} | {bucket['used']:.0f} | {bucket['limit']:.0f} |" for name, bucket in view.buckets.items()
+            f"| {name} | {bucket['used']:.0f} | {bucket['limit']:.0f} |"
+            for name, bucket in list(view.buckets.items())[:SHOWN_BUCKETS]
         )
         return f"**{view.granted}** tokens granted, {view.returned} returned\n\n| bucket | used | limit |\n|---|---|---|\n{rows}"
 
