@@ -30,35 +30,53 @@ def spreadsheets(users: int) -> list[str]:
     return [f"sheet-{user}-{n}" for user in range(users) for n in range(SHEETS_EACH)]
 
 
-async def measure(setting: Setting, minutes: float) -> dict[str, Any]:
-    """Run with a backlog for so many minutes and read the ledger."""
+def reads(users: int, calls: int) -> list[dict[str, Any]]:
+    """Reads in turn over the same spreadsheets."""
+    return [
+        {"id": f"read-{n}", "op": "read", "spreadsheet": f"sheet-{n % users}-{n // users % SHEETS_EACH}",
+         "range": "Orders!A1:B9", "user": f"u{n % users}"}
+        for n in range(calls)
+    ]  # fmt: skip
+
+
+async def measure(setting: Setting, minutes: float, *, mixed: bool = False) -> dict[str, Any]:
+    """Run with a backlog for so many minutes and read the ledger; `mixed` reads as well as writes."""
     calls = int(setting.per_project * (minutes + 2) * 60 / setting.window)
+    lines = operations(setting.users, calls) + (reads(setting.users, calls) if mixed else [])
     async with rig(setting, spreadsheets(setting.users)) as running:
-        request_id = await running.submit(operations(setting.users, calls), "--operations-per-call=1")
+        request_id = await running.submit(lines, "--operations-per-call=1")
         await first_write(running)
         before, at = await running.actions(), (await running.ask_emulator("verdict"))["now"]
         await asyncio.sleep(minutes * 60)
         actions = await running.actions() - before
         ledger = await running.ask_emulator("ledger")
         view = await running.progress(request_id)
-    writes = sorted(call["arrived"] for call in ledger["calls"] if call["kind"] == "write")
-    start = writes[0]
-    counted = [t for t in writes if start + setting.window <= t < at + minutes * 60]
-    span = at + minutes * 60 - (start + setting.window)
-    during = [t for t in writes if at <= t < at + minutes * 60]
+    end = at + minutes * 60
+    arrivals = {
+        kind: sorted(call["arrived"] for call in ledger["calls"] if call["kind"] == kind)
+        for kind in (("read", "write") if mixed else ("write",))
+    }
+    during = sum(1 for times in arrivals.values() for t in times if at <= t < end)
     return {
         "worst_window": worst_windows(ledger, setting.window),
         "limits": {"project": setting.per_project, "user": setting.per_user},
         "throttled": sum(1 for call in ledger["calls"] if call["status"] == 429),
-        "used_share": len(counted) / (span / setting.window * setting.per_project),
+        "used_share": {kind: share(times, end, setting) for kind, times in arrivals.items()},
         "calls": len(ledger["calls"]),
-        "actions_per_call": actions.total() / len(during),
+        "actions_per_call": actions.total() / during,
         "actions": dict(actions),
-        "by_minute": [
-            sum(1 for t in writes if start + 60 * m <= t < start + 60 * (m + 1)) for m in range(int(minutes))
-        ],
+        "by_minute": {
+            kind: [sum(1 for t in times if at + 60 * m <= t < at + 60 * (m + 1)) for m in range(int(minutes))]
+            for kind, times in arrivals.items()
+        },
         "reported": view.model_dump(),
     }
+
+
+def share(times: list[float], end: float, setting: Setting) -> float:
+    """The share of the project's quota used from the second window on."""
+    start = times[0] + setting.window
+    return sum(1 for t in times if start <= t < end) / ((end - start) / setting.window * setting.per_project)
 
 
 async def first_write(running: Rig) -> None:
@@ -69,8 +87,11 @@ async def first_write(running: Rig) -> None:
 
 
 async def main(minutes: float = 5.0) -> dict[str, Any]:
-    """Both latencies of the promise."""
+    """Both latencies of the promise, and all four kinds of bucket at once."""
     return {
         "latency 0.1 s": await measure(Setting(latency_ms=100), minutes),
         "latency 1.2 +/- 0.4 s": await measure(Setting(latency_ms=1200, jitter_ms=400), minutes),
+        "latency 1.2 +/- 0.4 s, reads and writes": await measure(
+            Setting(latency_ms=1200, jitter_ms=400), minutes, mixed=True
+        ),
     }
