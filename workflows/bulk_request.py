@@ -54,7 +54,8 @@ PERCENT = SearchAttributeKey.for_int("HeadgatePercent")
 class BulkRequestWorkflow:
     """Messages: signals `grant`, `report`, `pause`, `resume`, `cancel_request`, `reprioritise`; query `progress`.
 
-    Handlers put down what was said; `run` acts on it, one `_step` whenever something has changed.
+    Handlers put down what was said; `run` acts on it, one `_step` whenever something has changed. Every handler can be called
+    with nothing at all, as a person may from the Web UI: a missing argument would fail the workflow task for ever.
     """
 
     @workflow.init
@@ -124,13 +125,13 @@ class BulkRequestWorkflow:
     # --- what is said to it -------------------------------------------------------------------------------------------
 
     @workflow.signal(description="Tokens from the limiter")
-    def grant(self, grant: Grant) -> None:
-        self._grants.append(grant)
+    def grant(self, grant: Grant | None = None) -> None:
+        self._grants += [grant] if grant else []
         self._woken = True
 
     @workflow.signal(description="Lanes of a lease that are done before the others")
-    def report(self, report: LeaseReport) -> None:
-        self._reports.append(report)
+    def report(self, report: LeaseReport | None = None) -> None:
+        self._reports += [report] if report else []
         self._woken = True
 
     @workflow.signal(description="Send nothing more until resumed. Takes nothing, or who says so.")
@@ -150,8 +151,8 @@ class BulkRequestWorkflow:
         self._woken = True
 
     @workflow.signal(description='Change the priority: {"to": "urgent"}, "normal" or "low"')
-    def reprioritise(self, control: Control) -> None:
-        if control.to is not None:
+    def reprioritise(self, control: Control | None = None) -> None:
+        if control is not None and control.to is not None:
             self._priority = control.to
             self._woken = True
 

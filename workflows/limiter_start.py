@@ -97,9 +97,10 @@ async def _settings_in(client: Client, handle: WorkflowHandle[Any, Any], event: 
         return started.checkpoint.settings if started.checkpoint else started.settings
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
         signalled = event.workflow_execution_signaled_event_attributes
-        if signalled.signal_name == CONFIGURE:
-            configured: LimiterSettings = (await converter.decode(signalled.input.payloads, [LimiterSettings]))[0]
-            return configured
+        if signalled.signal_name == CONFIGURE and signalled.input.payloads:
+            with contextlib.suppress(RuntimeError, ValueError):  # what the limiter could not read it did not take
+                configured: LimiterSettings = (await converter.decode(signalled.input.payloads, [LimiterSettings]))[0]
+                return configured
     return None
 
 

@@ -32,7 +32,8 @@ SHOWN_BUCKETS = 20
 class RateLimiterWorkflow:
     """Messages: signals `request_tokens`, `settle`, `configure`; update `book`; query `show`. Sends: signal `grant`.
 
-    Handlers change the limiter's state only; `run` holds the rounds and sends their grants together.
+    Handlers change the limiter's state only; `run` holds the rounds and sends their grants together. Each can be called with
+    nothing at all: a missing argument would fail the workflow task for ever.
     """
 
     @workflow.init
@@ -66,26 +67,28 @@ class RateLimiterWorkflow:
         workflow.continue_as_new(LimiterInput(project=self._project, checkpoint=dump(self._limiter)))
 
     @workflow.update(description="Book tokens for later attempts: Booked, NotUntil or Stopped for each")
-    def book(self, request: BookRequest) -> BookReply:
+    def book(self, request: BookRequest | None = None) -> BookReply:
         now = workflow.time_ns()
+        request = request or BookRequest()
         answers = tuple(self._limiter.book(now, booking) for booking in request.bookings)
         return BookReply(now_ns=now, answers=answers, token_valid_for_ns=self._limiter.settings.token_valid_for_ns)
 
     @workflow.signal(description="A holder's full present demand; sent by bulk requests")
-    def request_tokens(self, said: TokenRequest) -> None:
-        if self._limiter.request(workflow.time_ns(), said):
+    def request_tokens(self, said: TokenRequest | None = None) -> None:
+        if said and self._limiter.request(workflow.time_ns(), said):
             self._woken = True
 
     @workflow.signal(description="Tokens that were not used, and 429s; sent by bulk requests")
-    def settle(self, said: Settlement) -> None:
+    def settle(self, said: Settlement | None = None) -> None:
         # Few lanes notice a round's wait for a token that came back; with many, another lane has long taken it.
-        if self._limiter.settle(workflow.time_ns(), said) and self._limiter.lanes_wanting() <= FEW_LANES:
+        if said and self._limiter.settle(workflow.time_ns(), said) and self._limiter.lanes_wanting() <= FEW_LANES:
             self._woken = True
 
     @workflow.signal(description='Set the quotas, e.g. {"read_per_user": 60}; acts at once')
-    def configure(self, settings: LimiterSettings) -> None:
-        self._limiter.configure(settings)
-        self._woken = True
+    def configure(self, settings: LimiterSettings | None = None) -> None:
+        if settings is not None:
+            self._limiter.configure(settings)
+            self._woken = True
 
     @workflow.query(description="Quotas, what is booked, and who waits")
     def show(self) -> LimiterView:
