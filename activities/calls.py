@@ -20,7 +20,7 @@ from activities.bookings import Desk
 from activities.clock import ServerClock
 from activities.lease import LeaseInProgress
 from activities.sending import Sender
-from headgate.errors import StaleToken, Unreachable
+from headgate.errors import InvalidRequest, StaleToken, Unreachable
 from headgate.models import (
     BatchDone,
     Booked,
@@ -38,7 +38,7 @@ from headgate.models import (
     Throttling,
     TokenRequest,
 )
-from headgate.outcomes import ZOMBIE_NS, Advice, BatchState
+from headgate.outcomes import ZOMBIE_NS, Advice, BatchState, TitlesNeeded
 from headgate.parts import Step
 
 SECOND_NS = 1_000_000_000
@@ -65,7 +65,8 @@ class CallActivities:
         info = activity.info()
         self.clock.started(info.started_time)
         if info.attempt > 1:
-            return LeaseReport(lanes=tuple([await self._recall(order, lane) for lane in order.lanes]))
+            lanes = [await self._recall(order, lane) for lane in order.lanes]
+            return LeaseReport(lanes=tuple(lanes), epoch=order.epoch)
         if not self.clock.trusted:
             await self.desk.set_clock(order.request.project)
         lease = LeaseInProgress(self.sender, order, self._tell_early)
@@ -88,9 +89,14 @@ class CallActivities:
                 return ResendReport(done=recorded)
             batch = await self.sender.batches.load(order.request.id, order.batch)
             state = await self.sender.resume(order.request, batch)
-            if state.finished and activity.info().attempt == 1:
+            if order.cancelled:
+                state.cancel()
+            elif state.finished and activity.info().attempt == 1:
                 raise _again(Advice(wait_ns=ZOMBIE_NS, why="an unfenced write may still land", benign=True))
-            step = await self.sender.next_step(order.request, batch, state)
+            try:
+                step = await self.sender.next_step(order.request, batch, state)
+            except TitlesNeeded as error:
+                return ResendReport(broken=str(error))
             if step is None:
                 return ResendReport(done=await self.sender.record(order.request, batch, state))
             return await self._attempt(order, batch, state, step)
@@ -128,6 +134,8 @@ class CallActivities:
         except (StaleToken, Unreachable) as nothing_left:
             wait = 0 if isinstance(nothing_left, StaleToken) else NO_CONNECTION_NS
             raise _again(Advice(wait_ns=wait, why=str(nothing_left))) from None
+        except InvalidRequest as mistake:
+            return ResendReport(broken=str(mistake))
         except asyncio.CancelledError:
             # A call under way is not cut off: its answer is worth more than a quick end.
             await asyncio.wait([sent])

@@ -132,7 +132,12 @@ class Credentials:
                 f"{host} is not Google's: only static_token credentials are sent there (or pass --allow-foreign-host)"
             )
         if entry.type == "adc":
-            credentials, _ = google.auth.default(scopes=SCOPES)
+            try:
+                credentials, _ = google.auth.default(scopes=SCOPES)
+            except google.auth.exceptions.GoogleAuthError as error:
+                raise InvalidRequest(
+                    f"there are no application default credentials ({type(error).__name__}): name a file with HEADGATE_CREDENTIALS"
+                ) from None
             return GoogleAuth(credentials)
         if entry.file is None:
             raise InvalidRequest(f"credentials of type {entry.type} need a file")

@@ -20,7 +20,7 @@ import httpx
 
 from activities.clock import ServerClock
 from activities.credentials import Credentials
-from headgate.errors import NoReply, StaleToken, Unreachable
+from headgate.errors import HeadgateError, InvalidRequest, NoReply, StaleToken, Unreachable
 
 SECOND_NS = 1_000_000_000
 #: The server stops a request at 180 s; giving up earlier would make every slow answer a lost one (reference/sheets.md 1.3).
@@ -145,7 +145,8 @@ class Wire:
     async def send(self, user: str, method: str, target: str, body: bytes, at_ns: int, latest_ns: int) -> Answer:
         """Send one call with a token for [at_ns, latest_ns].
 
-        Raises `StaleToken` or `Unreachable` when nothing was sent, `NoReply` when it was and no readable answer came.
+        Raises `StaleToken`, `Unreachable` or `InvalidRequest` when nothing was sent, `NoReply` when it was and no readable
+        answer came.
         """
         departure = Departure(self.clock, at_ns, latest_ns)
         mark = _departure.set(departure)
@@ -159,6 +160,12 @@ class Wire:
             if not departure.left_ns:
                 raise Unreachable(f"the API could not be reached: {what}") from error
             raise NoReply(f"no answer to a call that was sent: {what}") from error
+        except HeadgateError:
+            raise
+        except Exception as error:  # from a library, or a token that no header can carry; its text may hold a secret
+            if not departure.left_ns:
+                raise InvalidRequest(f"a call cannot be made: {type(error).__name__}") from None
+            raise NoReply(f"no answer to a call that was sent: {type(error).__name__}") from None
         finally:
             _departure.reset(mark)
         names = {name.lower(): value for name, value in response.headers.items()}

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from activities.sending import Sender
-from headgate.errors import StaleToken, Unreachable
+from headgate.errors import InvalidRequest, StaleToken, Unreachable
 from headgate.models import BatchDone, LaneReport, LaneSending, LeaseReport, PlannedBatch, SendLease, Throttling
-from headgate.outcomes import BatchState
+from headgate.outcomes import BatchState, TitlesNeeded
 
 SECOND_NS = 1_000_000_000
 #: A lane that is done is told of before the others if they would keep it for longer than this.
@@ -41,7 +41,7 @@ class LeaseInProgress:
         for failure in ended:
             if isinstance(failure, BaseException):
                 raise failure
-        return LeaseReport(lanes=tuple(self.reports), throttled=tuple(self.throttled))
+        return LeaseReport(lanes=tuple(self.reports), epoch=self.order.epoch, throttled=tuple(self.throttled))
 
     async def _report_early(self) -> None:
         """Tell of the lanes that are done: half-way if lanes are pressed for time, and once more if a slow call holds the rest."""
@@ -54,7 +54,7 @@ class LeaseInProgress:
             await asyncio.sleep(max(0, moment - clock.now_ns()) / SECOND_NS)
             if self.told < len(self.reports) < len(self.order.lanes):
                 self.told = len(self.reports)
-                await self.tell(self.order, LeaseReport(lanes=tuple(self.reports)))
+                await self.tell(self.order, LeaseReport(lanes=tuple(self.reports), epoch=self.order.epoch))
 
     async def _lane(self, lane: LaneSending) -> None:
         """Send the lane's batches in order; a token that has gone stale is not used, and the batch waits for the next one."""
@@ -73,7 +73,12 @@ class LeaseInProgress:
             batch = loaded[left[0]]
             state = BatchState.fresh(batch, request)
             sweep, swept = await self._old_fences(lane, batch)
-            step = await self.sender.next_step(request, batch, state, sweep)
+            try:
+                step = await self.sender.next_step(request, batch, state, sweep)
+            except TitlesNeeded as error:
+                unused.append(position)
+                report = report.model_copy(update={"broken": str(error)})
+                continue
             if step is None:
                 done.append(await self.sender.record(request, batch, state))
                 left.pop(0)
@@ -88,6 +93,10 @@ class LeaseInProgress:
             except Unreachable as error:
                 unused.append(position)
                 report = report.model_copy(update={"rescue": left[0], "rescue_reason": str(error)})
+                continue
+            except InvalidRequest as mistake:
+                unused.append(position)
+                report = report.model_copy(update={"broken": str(mistake)})
                 continue
             if advice.throttled is not None:
                 self.throttled.append(advice.throttled)

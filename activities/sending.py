@@ -59,14 +59,14 @@ class Sender:
     ) -> Advice:
         """Make the step's call with a token for [at_ns, latest_ns]; the state learns from the reply.
 
-        Raises `StaleToken` or `Unreachable` if nothing was sent; the state knows that.
+        Raises `StaleToken`, `Unreachable` or, where it can never be, `InvalidRequest` if nothing was sent; the state knows that.
         """
         state.sending(step, self.clock.now_ns())
         if step.call.kind == "write":
             await self._save(request, batch, state)
         try:
             reply = await self._call(batch, step, at_ns, latest_ns)
-        except (StaleToken, Unreachable):
+        except (StaleToken, Unreachable, InvalidRequest):
             state.not_sent(step)
             if state.calls:
                 await self._save(request, batch, state)
@@ -74,10 +74,14 @@ class Sender:
                 await self.batches.drop_journal(request.id, batch.number)
             raise
         advice = state.learn(step, reply, self.clock.now_ns())
-        if batch.form == "look_up" and state.titles is not None:
-            await self._keep_titles(request, batch.lane, state.titles)
-        if not state.finished or advice.wait_ns:
-            await self._save(request, batch, state)
+        try:
+            if batch.form == "look_up" and state.titles is not None:
+                await self._keep_titles(request, batch.lane, state.titles)
+            if not state.finished or advice.wait_ns:
+                await self._save(request, batch, state)
+        except Unreachable as error:
+            # The call was made and its token is used: this must not look like a call that never left.
+            return advice.model_copy(update={"wait_ns": max(advice.wait_ns, SECOND_NS), "why": str(error)})
         return advice
 
     async def record(
@@ -96,6 +100,7 @@ class Sender:
             reasons=counts.reasons,
             swept=swept,
             fences=tuple(state.fences),
+            failure=state.failure if batch.form == "look_up" else "",
         )
         return await self.results.record(request.id, batch.number, lines, done)
 
@@ -119,8 +124,6 @@ class Sender:
             answer = await self.wire.send(batch.user, call.method, call.target, call.body, at_ns, latest_ns)
         except NoReply as error:
             return Lost(why=str(error))
-        except InvalidRequest as error:
-            raise Unreachable(str(error)) from error
         return read_reply(answer.status, answer.headers, answer.body)
 
     async def _save(self, request: BulkRequest, batch: PlannedBatch, state: BatchState) -> None:

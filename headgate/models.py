@@ -317,7 +317,7 @@ class BatchDone(Message):
     """A batch whose result is recorded: its operations by outcome, the calls that it took, its latency (0: no call was made).
 
     `fences` are the ids that exist in the spreadsheet because of it; `swept` is how many of the lane's batches have had theirs
-    removed by now.
+    removed by now. `failure` says why nothing of the lane can be sent after it (a look-up that was refused).
     """
 
     batch: int
@@ -329,6 +329,7 @@ class BatchDone(Message):
     reasons: dict[str, int] = {}
     swept: int = 0
     fences: tuple[int, ...] = ()
+    failure: str = ""
 
 
 class LaneReport(Message):
@@ -348,27 +349,39 @@ class LaneReport(Message):
 
 
 class LeaseReport(Message):
-    """The lanes that are done; the same lane may be reported early (signal) and again (result): folding is by batch."""
+    """The lanes that are done; the same lane may be reported early (signal) and again (result): folding is by batch.
+
+    `epoch` is that of the grants: unused tokens of another limiter than the present one are nobody's any more (0: not said).
+    """
 
     lanes: tuple[LaneReport, ...]
+    epoch: int = 0
     throttled: tuple[Throttling, ...] = ()
 
 
 class ResendBatch(Message):
-    """One batch whose call failed in a way worth repeating; every attempt books its own token."""
+    """One batch whose call failed in a way worth repeating; every attempt books its own token.
+
+    `cancelled`: nothing more is sent than it takes to make an unknown outcome certain.
+    """
 
     request: BulkRequest
     holder: str
     lane: LaneEntry
     batch: int
     priority: Priority = "normal"
+    cancelled: bool = False
 
 
 class ResendReport(Message):
-    """How a rescued batch ended; no `done`: the limiter said that the holder is stopped, and the batch waits for a resume."""
+    """How a rescued batch ended; no `done`: the limiter said that the holder is stopped, and the batch waits for a resume.
+
+    `broken` says why nothing of the lane can ever be sent.
+    """
 
     done: BatchDone | None = None
     stopped: str = ""
+    broken: str = ""
     throttled: int = 0
 
 

@@ -97,6 +97,7 @@ class BulkRequestWorkflow:
         self._woken = True
         self._shown: tuple[State, int] = ("planning", 0)
         self._resends: dict[int, asyncio.Task[None]] = {}
+        self._resends_cancelled = False
         self._abandons: set[int] = set()
         self._pending: set[asyncio.Task[None]] = set()
         self._loading = False
@@ -172,6 +173,8 @@ class BulkRequestWorkflow:
         held = self._paused_by or self._cancelled_by or self._draining
         if held:
             self._back += self._lanes.hand_back()
+            if self._cancelled_by and not self._draining:
+                self._cancel_resends()
         else:
             self._open_lanes()
             self._back += self._lanes.hand_back_useless()
@@ -194,20 +197,25 @@ class BulkRequestWorkflow:
         folded = Folded()
         for report in self._reports:
             self._throttled += report.throttled
+            ours = report.epoch in (0, self._epoch)
             for lane in report.lanes:
                 self._lanes.fold(lane, folded)
-                self._back += (
-                    [Unused(grant_id=lane.grant_id, lane=lane.lane, tokens=lane.unused)] if lane.unused else []
-                )
+                if lane.unused and ours:
+                    self._back.append(Unused(grant_id=lane.grant_id, lane=lane.lane, tokens=lane.unused))
         self._reports.clear()
         self._progress.sent(folded.sent, now)
         for done in folded.done:
             self._progress.done(done, 0, now)
         self._abandoning |= folded.broken
         for number, resent in self._resent:
+            broken = resent.broken
             if resent.done is not None and self._lanes.resent(number, resent.done):
+                broken = resent.done.failure
                 self._progress.sent(resent.done.calls, now)
                 self._progress.done(resent.done, max(0, resent.done.calls - 1), now)
+            if broken:
+                self._lanes.active[number].resending = False
+                self._abandoning[number] = broken
         self._resent.clear()
         for page in self._pages:
             self._upcoming += page.lanes
@@ -221,7 +229,10 @@ class BulkRequestWorkflow:
             if grant.epoch < self._epoch:
                 continue
             if grant.epoch > self._epoch:
+                # The new limiter gives the numbers of its grants anew: what the lost one gave must not be handed back to it.
                 self._epoch, self._last_grant, self._asked = grant.epoch, 0, None
+                self._lanes.hand_back()
+                self._back = []
             if grant.standing is not None:
                 until = instant(grant.standing.until_ns) if grant.standing.until_ns else None
                 self._waiting = Waiting(reason=grant.standing.reason, until=until)
@@ -259,8 +270,17 @@ class BulkRequestWorkflow:
                     lane=lane.entry,
                     batch=lane.entry.first_batch + lane.position,
                     priority=self._priority,
+                    cancelled=bool(self._cancelled_by),
                 )
                 self._resends[number] = self._do(self._resend_one(number, order))
+
+    def _cancel_resends(self) -> None:
+        """Make certain what became of the batches that are being resent, and send nothing else of them."""
+        if not self._resends_cancelled:
+            self._resends_cancelled = True
+            for task in self._resends.values():
+                task.cancel()
+        self._resend()
 
     # --- activities ---------------------------------------------------------------------------------------------------
 
@@ -295,7 +315,8 @@ class BulkRequestWorkflow:
             if report.stopped and not self._paused_by:
                 self._asked = None
         except ActivityError as error:
-            if not is_cancelled_exception(error):
+            # The attempt that is on when the cancellation is asked for may end in a failure of its own.
+            if not (is_cancelled_exception(error) or self._draining or self._cancelled_by):
                 raise
         finally:
             del self._resends[number]
