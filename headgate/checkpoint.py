@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 
 from headgate.health import Pause
-from headgate.limiter import Lane, Lease, Limiter, Place, Token, Waiter
+from headgate.limiter import Limiter
 from headgate.models import (
     BucketCheckpoint,
     LaneDemand,
@@ -17,6 +17,7 @@ from headgate.models import (
     WaiterCheckpoint,
 )
 from headgate.quota import Bucket
+from headgate.waiting import Lane, Lease, Place, Token, Waiter
 
 
 class _Names:
@@ -62,7 +63,7 @@ def dump(limiter: Limiter) -> LimiterCheckpoint:
     )
     spacings = {
         sheet: tuple((at, latency, intern(who)) for at, latency, who in spacing.starts)
-        for sheet, spacing in limiter.spacings.items()
+        for sheet, spacing in limiter.buckets.spacings.items()
     }
     return LimiterCheckpoint(
         epoch=limiter.epoch,
@@ -72,7 +73,7 @@ def dump(limiter: Limiter) -> LimiterCheckpoint:
         granted=limiter.granted,
         returned=limiter.returned,
         throttled=limiter.throttled,
-        buckets=tuple(_dump_bucket(name, bucket) for name, bucket in limiter.buckets.items()),
+        buckets=tuple(_dump_bucket(name, bucket) for name, bucket in limiter.buckets.quotas.items()),
         spacings=spacings,
         waiters=tuple(_dump_waiter(waiter) for waiter in limiter.waiters.values()),
         leases=leases,
@@ -91,11 +92,11 @@ def restore(saved: LimiterCheckpoint) -> Limiter:
     limiter.turns.credits, limiter.turns.passes = dict(saved.credits), dict(saved.passes)
     limiter.pauses = {name: Pause(last, length) for name, (last, length) in saved.pauses.items()}
     for kept in saved.buckets:
-        bucket = limiter.bucket(kept.name)
+        bucket = limiter.buckets.quota(kept.name)
         bucket.times = list(accumulate(kept.deltas))
         bucket.paced_until_ns, bucket.shut_until_ns = kept.paced_until_ns, kept.shut_until_ns
     for sheet, starts in saved.spacings.items():
-        limiter.spacing(sheet).starts = [(at, latency, saved.names[who]) for at, latency, who in starts]
+        limiter.buckets.spacing(sheet).starts = [(at, latency, saved.names[who]) for at, latency, who in starts]
     for waiter in saved.waiters:
         limiter.waiters[waiter.said.holder] = _restore_waiter(waiter)
     for lease in saved.leases:

@@ -160,9 +160,9 @@ def test_a_429_pauses_the_bucket_that_it_names_and_no_other() -> None:
     assert min(at for at, _, lane in tokens if lane == 2) < NOW + SECOND_NS
     now = NOW
     for _ in range(12):
-        now = limiter.buckets["user/write/a"].shut_until_ns + SECOND_NS
+        now = limiter.buckets.quotas["user/write/a"].shut_until_ns + SECOND_NS
         limiter.settle(now, said)
-    assert limiter.buckets["user/write/a"].shut_until_ns - now <= SETTINGS.window_ns
+    assert limiter.buckets.quotas["user/write/a"].shut_until_ns - now <= SETTINGS.window_ns
 
 
 def test_a_stopped_holder_gets_no_token_by_any_way() -> None:
@@ -186,3 +186,15 @@ def test_a_lower_quota_acts_at_once_on_what_is_queued() -> None:
     window = SETTINGS.window_ns
     assert times
     assert all(sum(1 for t in times if start <= t < start + window) <= 12 for start in times)
+
+
+def test_readers_do_not_make_the_limiter_forget_the_writers_turns() -> None:
+    """Fairness among writers with unequal numbers of lanes holds while somebody else reads."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    for owner in range(3):
+        lanes = [demand(n, user=f"o{owner}l{n}") for n in range(1 + 4 * owner)]
+        limiter.request(NOW, request(f"owner{owner}", *lanes))
+    reader = LaneDemand(lane=0, kind="read", user="r", spreadsheet="r", calls=1000)
+    limiter.request(NOW, request("reader", reader))
+    counts = Counter(holder for _, holder, _ in run(limiter, 200) if holder != "reader")
+    assert max(counts.values()) - min(counts.values()) <= 2 + 0.05 * max(counts.values())
