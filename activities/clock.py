@@ -5,6 +5,7 @@ Invariants:
    than `WIDEST_NS`: a token is used a little late rather than a little early.
 2. One-sided samples (an activity's start) can only lag, by their delivery: the best of the recent ones counts.
 3. Before a process sends anything it takes a two-sided sample: an update's answer carries a time between send and receipt.
+   It counts for `TRUSTED_NS`, less what clocks may drift; then `trusted` ends, since what came after may all lag.
 4. A step of the wall clock changes nothing: only the monotonic clock is read here.
 """
 
@@ -20,6 +21,8 @@ from datetime import datetime
 WIDEST_NS = 100_000_000
 #: A sample older than this may have drifted too far (500 ppm: 30 ms a minute).
 RECENT_NS = 60_000_000_000
+TRUSTED_NS = 2 * RECENT_NS
+DRIFT = 500e-6
 
 
 @dataclass(slots=True)
@@ -27,9 +30,14 @@ class ServerClock:
     """The server's time as this process knows it. `monotonic_ns` is injected by tests."""
 
     monotonic_ns: Callable[[], int] = time.monotonic_ns
-    trusted: bool = False
     _offsets: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=256))
     _best: int | None = None
+    _two_sided: tuple[int, int] | None = None
+
+    @property
+    def trusted(self) -> bool:
+        """Whether a two-sided sample that was close enough still counts."""
+        return self._two_sided is not None and self.monotonic_ns() - self._two_sided[0] <= TRUSTED_NS
 
     def now_ns(self) -> int:
         """The server's time, or slightly before."""
@@ -46,7 +54,9 @@ class ServerClock:
         width = self.monotonic_ns() - sent_ns
         self._add(server_ns)
         if width <= WIDEST_NS:
-            self.trusted = True
+            here = self.monotonic_ns()
+            self._two_sided = (here, server_ns - here)
+            self._choose()
         return width <= WIDEST_NS
 
     def _add(self, server_ns: int) -> None:
@@ -54,4 +64,11 @@ class ServerClock:
         self._offsets.append((here, server_ns - here))
         while self._offsets[0][0] < here - RECENT_NS:
             self._offsets.popleft()
-        self._best = max(offset for _, offset in self._offsets)
+        self._choose()
+
+    def _choose(self) -> None:
+        best = max(offset for _, offset in self._offsets)
+        if self._two_sided is not None:
+            at, offset = self._two_sided
+            best = max(best, offset - int((self.monotonic_ns() - at) * DRIFT)) if self.trusted else best
+        self._best = best

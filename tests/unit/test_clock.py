@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from activities.clock import RECENT_NS, WIDEST_NS, ServerClock
+from activities.clock import RECENT_NS, TRUSTED_NS, WIDEST_NS, ServerClock
 
 MS = 1_000_000
 EPOCH = datetime(2026, 11, 23, tzinfo=UTC)
@@ -59,6 +59,18 @@ def test_a_two_sided_sample_is_trusted_only_if_it_is_narrow(clock: ServerClock, 
     host.ns += WIDEST_NS // 2
     assert clock.between(sent, EPOCH_NS)
     assert clock.trusted
+
+
+def test_trust_ends_and_until_then_a_late_start_spoils_nothing(clock: ServerClock, host: Host) -> None:
+    """After 100 s without a sample a start that was delivered 0.5 s late must not make tokens be used 0.5 s late."""
+    begin = host.ns
+    clock.between(host.ns, EPOCH_NS)
+    host.ns += 100_000 * MS
+    clock.started(datetime.fromtimestamp((EPOCH_NS + host.ns - begin - 500 * MS) / 1e9, UTC))
+    assert clock.trusted
+    assert 0 <= EPOCH_NS + host.ns - begin - clock.now_ns() <= WIDEST_NS
+    host.ns = begin + TRUSTED_NS + MS
+    assert not clock.trusted
 
 
 def test_an_old_sample_is_forgotten(clock: ServerClock, host: Host) -> None:
