@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 from temporalio.client import Client, WorkflowHandle
@@ -12,6 +13,7 @@ from headgate.errors import InvalidRequest, Unreachable
 from headgate.models import BulkRequest, Control, LimiterInput, LimiterSettings, Priority, ProgressView
 from starter import connection
 from starter.client import NoWorker, RequestRow, TemporalService, UnknownRequest
+from starter.devserver import DevServer
 from starter.doctor import QUEUES, TemporalSide
 from tests.conftest import StartServer
 from tests.eventually import eventually
@@ -21,6 +23,13 @@ from workflows.limiter_start import limiter_start
 
 def request(request_id: str, *, project: str = "p", priority: Priority = "normal") -> BulkRequest:
     return BulkRequest(id=request_id, project=project, owner="team", priority=priority, input_sha256="0" * 64)
+
+
+@pytest.fixture(scope="module")
+async def temporal_client() -> AsyncIterator[Client]:
+    """A server of this module's own: nobody works on its queues."""
+    async with DevServer(names.SEARCH_ATTRIBUTES, ui_port=None, say=print) as server:
+        yield await Client.connect(server.address, data_converter=pydantic_data_converter)
 
 
 @pytest.fixture

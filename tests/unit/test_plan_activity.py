@@ -94,7 +94,7 @@ async def test_every_line_ends_in_a_batch_or_in_a_refusal(store: Store) -> None:
         (5, "o1", "failed", "no"),
         (6, "6", "failed", "no"),
         (8, "8", "failed", "no"),
-        (9, "9", "failed", "no"),
+        (9, "o8", "failed", "no"),
     ]
     assert "Line 1 has the same id" in refused[1]["reason"]
     assert "UTF-8" in refused[2]["reason"]
