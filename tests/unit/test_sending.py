@@ -9,7 +9,6 @@ import pytest
 from activities.clock import ServerClock
 from activities.http import Answer
 from activities.sending import Sender
-from headgate.apis.sheets.compose import Call
 from headgate.errors import InvalidRequest, Unreachable
 from headgate.models import BulkRequest, Operation, PlannedBatch
 from headgate.outcomes import BatchState
@@ -49,7 +48,7 @@ def sender(parts: Any) -> Sender:
 async def sent(parts: Parts) -> Any:
     state = BatchState.fresh(BATCH, REQUEST)
     step = state.next_step(None, 0)
-    assert step is not None and isinstance(step.call, Call)
+    assert step is not None
     return await sender(parts).send(REQUEST, BATCH, state, step, 0, 0)
 
 
