@@ -45,6 +45,8 @@ SILENT_FOR_NS = 10 * 60 * SECOND_NS
 #: A timer may be late by this; rounds overlap by as much, so that no instant falls between two.
 TIMER_LATE_NS = 50_000_000
 FINISHED = "finished"
+#: A weight of nothing would divide by it, and hold the limiter's workflow for good.
+LEAST_WEIGHT = 0.001
 KINDS: tuple[Kind, ...] = ("read", "write")
 
 
@@ -113,6 +115,7 @@ class Limiter:
 
     def book(self, now: int, booking: Booking) -> BookingAnswer:
         """Answer a later attempt's demand for one token; under the same id it keeps its place."""
+        self.expire(now)  # there may be no rounds for long while every lane is being resent
         waiter = self.waiters.get(booking.holder)
         if waiter is not None and waiter.stopped:
             self._drop_place(booking.id)
@@ -221,7 +224,7 @@ class Limiter:
             run=said.run,
             sequence=said.sequence,
             priority=said.priority,
-            weight=said.weight,
+            weight=max(said.weight, LEAST_WEIGHT),
             key=said.fairness_key,
             submitted_at_ns=said.submitted_at_ns,
             stopped=said.stopped,

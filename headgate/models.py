@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 SECOND_NS = 1_000_000_000
 
@@ -46,7 +46,7 @@ class LimiterSettings(Message):
     horizon_ns: PositiveInt = 1_500_000_000
     lead_ns: PositiveInt = 250_000_000
     spreadsheet_spacing_ns: PositiveInt = SECOND_NS
-    pace: float = 1.05
+    pace: PositiveFloat = 1.05
     burst: float = 0.05
     floor_urgent: float = 0.7
     floor_normal: float = 0.2

@@ -188,6 +188,25 @@ def test_a_lower_quota_acts_at_once_on_what_is_queued() -> None:
     assert all(sum(1 for t in times if start <= t < start + window) <= 12 for start in times)
 
 
+def test_a_weight_of_nothing_holds_nobody_up() -> None:
+    """Whoever says that it weighs nothing gets what the others leave, and nothing divides by it."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    limiter.request(NOW, request("light", demand(1), weight=0.0))
+    limiter.request(NOW, request("heavy", demand(2)))
+    counts = Counter(holder for _, holder, _ in run(limiter, 30))
+    assert counts["heavy"] >= counts["light"] >= 1
+
+
+def test_bookings_alone_do_not_make_the_limiter_grow() -> None:
+    """Without any round, what was booked is forgotten when its window is over."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    for n in range(500):
+        now = NOW + n * 3 * SECOND_NS
+        limiter.book(now, Booking(id=f"b{n}", holder="h", kind="write", user="u", spreadsheet=f"s{n}"))
+    assert len(limiter.places) < 60
+    assert sum(len(bucket.times) for bucket in limiter.buckets.quotas.values()) < 100
+
+
 def test_readers_do_not_make_the_limiter_forget_the_writers_turns() -> None:
     """Fairness among writers with unequal numbers of lanes holds while somebody else reads."""
     limiter = Limiter(SETTINGS, epoch=1)
