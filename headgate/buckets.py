@@ -8,14 +8,23 @@ from headgate.models import Kind, LimiterSettings
 from headgate.quota import Bucket, Spacing
 from headgate.waiting import Token
 
+#: So many buckets are looked at in one round for what can be forgotten: never all of them.
+SWEPT_AT_ONCE = 64
+
 
 @dataclass(slots=True)
 class Buckets:
-    """Buckets by name (`project/KIND`, `user/KIND/USER`) and spacings by spreadsheet, made when they are first needed."""
+    """Buckets by name (`project/KIND`, `user/KIND/USER`) and spacings by spreadsheet, made when they are first needed.
+
+    Those of which somebody holds a reference (`in_use`, by gates) or that 429s have taught something (`kept`) stay.
+    """
 
     settings: LimiterSettings
     quotas: dict[str, Bucket] = field(default_factory=dict)
     spacings: dict[str, Spacing] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
+    in_use: set[str] = field(default_factory=set)
+    _to_sweep: list[str] = field(default_factory=list)
 
     @property
     def hold_ns(self) -> int:
@@ -45,20 +54,13 @@ class Buckets:
             spacing = self.spacings[spreadsheet] = Spacing(self.settings.spreadsheet_spacing_ns)
         return spacing
 
-    def ready(self, t: int, path: Token, latency_ns: int) -> int:
-        """The first instant >= t at which the user's bucket and the spreadsheet have room for a call on that path."""
-        own, spacing = self.user(path.kind, path.user), self.spacing(path.spreadsheet)
-        while True:
-            ready = spacing.earliest(own.earliest(t, paced=path.paced), path.who, latency_ns)
-            if ready == t:
-                return t
-            t = ready
-
     def earliest(self, t: int, path: Token, latency_ns: int) -> int:
-        """The first instant >= t at which every bucket of the path has room."""
-        project = self.project(path.kind)
+        """The first instant >= t at which every bucket of the path has room; no spreadsheet, no spacing."""
+        project, own = self.project(path.kind), self.user(path.kind, path.user)
         while True:
-            ready = self.ready(project.earliest(t, paced=path.paced), path, latency_ns)
+            ready = own.earliest(project.earliest(t, paced=path.paced), paced=path.paced)
+            if path.spreadsheet:
+                ready = self.spacing(path.spreadsheet).earliest(ready, path.who, latency_ns)
             if ready == t:
                 return t
             t = ready
@@ -67,40 +69,76 @@ class Buckets:
         """Book a token in every bucket of its path."""
         self.project(token.kind).book(token.at_ns, paced=token.paced)
         self.user(token.kind, token.user).book(token.at_ns, paced=token.paced)
-        self.spacing(token.spreadsheet).book(token.at_ns, token.who, latency_ns)
+        if token.spreadsheet:
+            self.spacing(token.spreadsheet).book(token.at_ns, token.who, latency_ns)
 
     def give_back(self, token: Token) -> None:
         """Free a token in every bucket of its path."""
         self.project(token.kind).give_back(token.at_ns, paced=token.paced)
         self.user(token.kind, token.user).give_back(token.at_ns, paced=token.paced)
-        self.spacing(token.spreadsheet).give_back(token.at_ns, token.who)
+        if token.spreadsheet:
+            self.spacing(token.spreadsheet).give_back(token.at_ns, token.who)
 
     def configure(self, settings: LimiterSettings) -> None:
-        """New quotas act at once; tokens that were given stay booked."""
+        """New quotas act at once; tokens that were given stay booked, and so does the pace that they were given at."""
         self.settings = settings
         for name, bucket in self.quotas.items():
             fresh = self._new(name)
             bucket.limit, bucket.hold_ns = fresh.limit, fresh.hold_ns
             bucket.interval_ns, bucket.burst = fresh.interval_ns, fresh.burst
-            bucket.paced_until_ns = 0
         for spacing in self.spacings.values():
             spacing.gap_ns = settings.spreadsheet_spacing_ns
 
+    def ceil(self, name: str, ceiling: int, now: int) -> bool:
+        """Pace a bucket at a learned ceiling (calls in a window; 0: at none). True if it can take more than before."""
+        bucket = self.quota(name)
+        before = bucket.ceiling_interval_ns
+        after = int(self.hold_ns / ceiling) if ceiling else 0
+        if after and not before:
+            bucket.ceiled_until_ns = now
+        bucket.ceiling_interval_ns = after
+        return bool(before) and (after == 0 or after < before)
+
     def expire(self, now: int) -> None:
-        """Forget what can no longer matter."""
-        for bucket in self.quotas.values():
-            bucket.expire(now)
-        for spacing in self.spacings.values():
-            spacing.expire(now)
-        idle = [n for n, b in self.quotas.items() if n.startswith("user") and not b.times and b.shut_until_ns <= now]
-        for name in idle:
+        """Forget what can no longer matter, a few buckets at a time; the project's each time."""
+        window = self.settings.window_ns
+        for kind in ("project/read", "project/write"):
+            if (bucket := self.quotas.get(kind)) is not None:
+                bucket.expire(now, window)
+        if not self._to_sweep:
+            self._to_sweep = [*self.quotas, *(f"sheet/{name}" for name in self.spacings)]
+        for _ in range(min(SWEPT_AT_ONCE, len(self._to_sweep))):
+            self._sweep(self._to_sweep.pop(), now)
+
+    def _sweep(self, name: str, now: int) -> None:
+        if name.startswith("sheet/"):
+            spacing = self.spacings.get(name[6:])
+            if spacing is not None:
+                spacing.expire(now)
+                if spacing.idle(now):
+                    del self.spacings[name[6:]]
+            return
+        bucket = self.quotas.get(name)
+        if bucket is None:
+            return
+        bucket.expire(now, self.settings.window_ns)
+        if bucket.times or bucket.shut_until_ns > now or not name.startswith("user"):
+            return
+        if name not in self.kept and name not in self.in_use:
             del self.quotas[name]
-        for spreadsheet in [s for s, spacing in self.spacings.items() if not spacing.starts]:
-            del self.spacings[spreadsheet]
+
+    def limit(self, name: str) -> int:
+        """The configured limit of a bucket: a user's own where it has one."""
+        scope, kind, *user = name.split("/", 2)
+        if user and user[0] in self.settings.users:
+            own: int | None = getattr(self.settings.users[user[0]], kind)
+            if own is not None:
+                return own
+        everybody: int = getattr(self.settings, f"{kind}_per_{scope}")
+        return everybody
 
     def _new(self, name: str) -> Bucket:
-        scope, kind = name.split("/", 2)[:2]
-        limit: int = getattr(self.settings, f"{kind}_per_{scope}")
+        limit = self.limit(name)
         return Bucket(
             limit=limit,
             hold_ns=self.hold_ns,

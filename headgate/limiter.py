@@ -8,18 +8,24 @@ Rules:
    not seen. Repeated, late or reordered messages change nothing.
 3. Every token ends once: used, handed back by `settle`, or expired. Only what is still booked can be handed back.
 4. Nothing is granted before `quiet_until_ns`: after a loss, until every token of the lost limiter has left the windows.
-5. A lane that cannot be served now never keeps others waiting (`headgate.rounds`).
+5. A lane that cannot be served now never keeps others waiting (`headgate.line`, `headgate.rounds`).
+6. Nothing is granted or booked while the project is paused, or but for probes while a circuit is open (`headgate.health`).
 
-The theory (slack, pacing, horizon) is in `docs/scheduling.md`.
+Who is next: `headgate.ordering`. The theory (slack, pacing, horizon, bounds) is in `docs/scheduling.md`.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Literal
 
 from headgate import standing as standings
+from headgate.bookings import Bookings
 from headgate.buckets import Buckets
-from headgate.health import Pause
+from headgate.health import KINDS, Health
+from headgate.line import Line, Next
 from headgate.models import (
     SECOND_NS,
     Booked,
@@ -33,21 +39,25 @@ from headgate.models import (
     Priority,
     Settlement,
     Stopped,
-    Throttling,
     TokenRequest,
+    Unused,
 )
-from headgate.ordering import Turns
-from headgate.rounds import Round
-from headgate.waiting import Lane, Lease, Place, Token, Waiter
+from headgate.ordering import LEAST_WEIGHT, Budget, Turns, served_as
+from headgate.rounds import Given, run_round
+from headgate.waiting import Lane, Lease, Place, Queue, Token, Waiter
 
-BOOKING_LAPSES_NS = 10 * SECOND_NS
 SILENT_FOR_NS = 10 * 60 * SECOND_NS
 #: A timer may be late by this; rounds overlap by as much, so that no instant falls between two.
 TIMER_LATE_NS = 50_000_000
+#: Tokens of an older lease are not taken back, and a demand has seen an older grant: messages are not that slow.
+MESSAGES_TAKE_NS = 10 * SECOND_NS
+#: When a paused project, or a probe that is out, is worth asking about again.
+ASK_AGAIN_NS = 10 * SECOND_NS
+PROBE_KNOWN_NS = 1_500_000_000
+#: So many holders are looked at for a changed reason for waiting at a time, and so many are told.
+LOOKED_AT = 8
+TOLD = 4
 FINISHED = "finished"
-#: A weight of nothing would divide by it, and hold the limiter's workflow for good.
-LEAST_WEIGHT = 0.001
-KINDS: tuple[Kind, ...] = ("read", "write")
 
 
 @dataclass(slots=True)
@@ -60,17 +70,36 @@ class Limiter:
     grants: int = 0
     granted: int = 0
     returned: int = 0
-    throttled: int = 0
+    paused_by: str = ""
     waiters: dict[str, Waiter] = field(default_factory=dict)
     leases: dict[int, Lease] = field(default_factory=dict)
-    places: dict[str, Place] = field(default_factory=dict)
-    pauses: dict[str, Pause] = field(default_factory=dict)
+    degraded: dict[str, int] = field(default_factory=dict)
+    spent: dict[str, Budget] = field(default_factory=dict)
+    counted_ns: int = 0
     buckets: Buckets = field(init=False)
-    turns: Turns = field(init=False)
+    lines: dict[Kind, Line] = field(init=False)
+    health: Health = field(init=False)
+    bookings: Bookings = field(init=False)
+    queue: Queue = field(default_factory=Queue)
+    _due: list[tuple[int, Literal["age", "budget"], str]] = field(default_factory=list)
+    _urgent: dict[str, dict[str, None]] = field(default_factory=dict)
+    _rota: deque[str] = field(default_factory=deque)
+    _probes: dict[tuple[str, int], str] = field(default_factory=dict)
+    _expired_ns: int = -1
+    _allowance: int = standings.LANES_EACH
 
     def __post_init__(self) -> None:
+        """Set up the empty books."""
         self.buckets = Buckets(self.settings)
-        self.turns = Turns(self._floors())
+        self.health = Health(self.buckets)
+        self.bookings = Bookings(self.buckets)
+        self.lines = {kind: Line(kind, self.buckets, Turns(self._floors()), self.queue) for kind in KINDS}
+        self.lines["read"].other, self.lines["write"].other = self.lines["write"], self.lines["read"]
+
+    @property
+    def throttled(self) -> int:
+        """429s that were ever told of."""
+        return self.health.throttled
 
     # --- what holders say ---------------------------------------------------------------------------------------------
 
@@ -86,93 +115,163 @@ class Limiter:
         if said.stopped == FINISHED:
             self.forget(said.holder)
             return False
-        waiter = self.waiters[said.holder] = self._heard(now, said, known)
-        fresh = waiter.wants() and not (known and known.wants())
-        changed = known is not None and (known.priority, known.stopped) != (waiter.priority, waiter.stopped)
-        return fresh or changed
+        waiter = known or self._new(said)
+        before = (waiter.priority, waiter.stopped, waiter.wants()) if known else None
+        seen = said.last_grant if said.epoch == self.epoch else 0
+        waiter.unseen = [grant for grant in waiter.unseen if grant > seen] if waiter.run == said.run else []
+        self._rank(waiter, said)
+        waiter.run, waiter.sequence, waiter.stopped = said.run, said.sequence, said.stopped
+        waiter.heard_ns = now
+        self._demand(waiter, said)
+        if waiter.wants() and not (before and before[2]):
+            self._hungry(waiter, now)
+        if before is None:
+            return waiter.wants()
+        return (waiter.wants() and not before[2]) or before[:2] != (waiter.priority, waiter.stopped)
 
     def settle(self, now: int, said: Settlement) -> bool:
-        """Take back tokens that were not used and note 429s; True if a token came back."""
+        """Take back tokens that were not used, note 429s, failures and probes; True if that deserves a round at once."""
         before = self.returned
         for unused in said.unused if said.epoch == self.epoch else ():
             lease = self.leases.get(unused.grant_id)
-            if lease is None or lease.holder != said.holder:
-                continue
-            tokens = lease.tokens.get(unused.lane, {})
-            for position in unused.tokens:
-                token = tokens.pop(position, None)
-                if token is not None:
-                    self._give_back(token)
-                    self.turns.refund(lease.priority, lease.key, lease.weight)
-                    self._wants_again(said.holder, unused.lane, token, unused.grant_id)
+            if lease is not None and lease.holder == said.holder:
+                self._take_back(now, lease, unused)
         for booking_id in said.unused_bookings:
-            place = self.places.pop(booking_id, None)
+            place = self.bookings.places.pop(booking_id, None)
             if place is not None:
-                self._give_back(place.token)
+                self.returned += 1
+                self.bookings.refund(place, self._turns(place.token.kind))
+                self._recheck(place.token)
+                if place.probe:
+                    self.health.probe_returned(now, place.probe)
         for throttling in said.throttled:
-            self._throttle(now, throttling)
-        return self.returned > before
+            self.health.throttle(now, throttling)
+        for overload in said.overloads:
+            self.health.overloaded(now, overload.spreadsheet)
+        for probed in said.probed:
+            self.health.probed(now, probed.circuit, ok=probed.ok)
+        if said.probed:
+            self._recheck_all()
+        return self.returned > before or any(probed.ok for probed in said.probed)
 
     def book(self, now: int, booking: Booking) -> BookingAnswer:
         """Answer a later attempt's demand for one token; under the same id it keeps its place."""
         self.expire(now)  # there may be no rounds for long while every lane is being resent
         waiter = self.waiters.get(booking.holder)
         if waiter is not None and waiter.stopped:
-            self._drop_place(booking.id)
+            self.bookings.drop(booking.id, self._turns)
             return Stopped(why=waiter.stopped)
+        if self.paused_by:
+            self.bookings.drop(booking.id, self._turns)
+            return NotUntil(at_ns=now + ASK_AGAIN_NS, why=self._paused())
+        if circuit := self.health.open_for(booking.spreadsheet):
+            return self._probe(now, booking, circuit)
         soonest = now + self.settings.lead_ns // 5
-        place = self.places.get(booking.id)
+        place = self.bookings.places.get(booking.id)
         if place is None or place.token.at_ns < soonest:
-            self._drop_place(booking.id)
+            self.bookings.drop(booking.id, self._turns)
+            if booking.attempt and (at := self.health.retries.spend(now)):
+                return NotUntil(at_ns=at, why="retries are at a tenth of the calls")
             place = self._place(soonest, booking)
         at = place.token.at_ns
         if at > now + self.settings.horizon_ns:
-            why = standings.why(place.token, self.buckets, self.quiet_until_ns, now)
+            why = standings.why(place.token, self.buckets, self.health, self.quiet_until_ns, now)
             return NotUntil(at_ns=at - self.settings.lead_ns, why=why)
         if not place.given:
             self.granted += 1
             place.given = True
-        return Booked(at_ns=at)
+        return Booked(at_ns=at, probe=place.probe)
 
     def configure(self, settings: LimiterSettings) -> None:
         """New quotas act at once, also on what is queued; tokens that were granted stay booked."""
         self.settings = settings
-        self.turns.floors = self._floors()
         self.buckets.configure(settings)
+        self.health.trust_configured()
+        for line in self.lines.values():
+            line.turns.reset(self._floors())
+            line.rebuild(self._lanes(line.kind))
+        for budget in self.spent.values():
+            budget.limit = settings.urgent_budget
+        if not settings.urgent_budget:
+            self.spent, degraded = {}, list(self.degraded)
+            self.degraded = {}
+            for key in degraded:
+                self._reclass_owner(key)
+
+    def pause(self, by: str) -> None:
+        """Stop the whole project: nothing is granted or booked until `resume`."""
+        self.paused_by = by or "someone"
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self.paused_by = ""
 
     def forget(self, holder: str) -> None:
         """A holder that is gone loses its place; its tokens stay booked until they expire."""
-        self.waiters.pop(holder, None)
+        waiter = self.waiters.pop(holder, None)
+        if waiter is not None:
+            self._drop_lanes(waiter, keep=frozenset())
+            self._urgent.get(waiter.key, {}).pop(holder, None)
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 
     def grant(self, now: int) -> dict[str, Grant]:
         """One round: tokens in [now + lead, now + horizon] for whoever is next, one grant a holder."""
         self.expire(now)
-        self.turns.level(self._backlog())
+        if self.paused_by:
+            return {}
+        self._fall_due(now)
+        if grown := self.health.regrow(now):
+            self._grown(grown)
+        if now >= self.counted_ns + self.settings.window_ns:
+            self.counted_ns = now
+            for line in self.lines.values():
+                line.turns.tidy()
         start = max(now + self.settings.lead_ns, self.quiet_until_ns)
         end = now + self.settings.horizon_ns
-        given: dict[str, dict[int, list[Token]]] = {}
-        for kind in KINDS:
-            for holder, lanes in Round(kind, start, end, self.waiters, self.buckets, self.turns).run().items():
-                given.setdefault(holder, {}).update(lanes)
+        given: Given = {}
+        self._probes = {}
+
+        def served(chosen: Next, token: Token) -> None:
+            self._served(now, chosen, token)
+
+        for line in self.lines.values():
+            if line.wasteful():
+                line.rebuild(self._lanes(line.kind))
+            run_round(line, start, end, given, served)
+        self._allowance = standings.allowance(self)
         return {holder: self._lease(now, holder, lanes) for holder, lanes in given.items()}
 
     def standings(self, now: int) -> dict[str, Grant]:
-        """Grants without tokens for holders whose reason for waiting changed in a way that a person would notice."""
+        """Grants without tokens for holders whose reason for waiting changed in a way that a person would notice.
+
+        A few of them at a time, and all of them in turn.
+        """
         changed: dict[str, Grant] = {}
-        for waiter in self.waiters.values():
-            if waiter.wants():
-                new = standings.standing(waiter, self.waiters, self.buckets, self.quiet_until_ns, now)
+        for _ in range(min(LOOKED_AT, len(self._rota))):
+            holder = self._rota.popleft()
+            waiter = self.waiters.get(holder)
+            if waiter is None:
+                continue
+            if not waiter.wants() and not waiter.stopped and waiter.heard_ns < now - SILENT_FOR_NS:
+                self.forget(holder)
+                continue
+            self._rota.append(holder)
+            if waiter.wants() and waiter.hungry_ns + self.settings.horizon_ns < now:
+                new = standings.standing(self, waiter, now)
                 if new.reason and not standings.alike(new, waiter.standing):
                     waiter.standing = new
-                    changed[waiter.holder] = Grant(epoch=self.epoch, grant_id=self.grants, standing=new)
+                    changed[holder] = Grant(epoch=self.epoch, grant_id=self.grants, standing=new)
+                    if len(changed) == TOLD:
+                        break
         return changed
 
     def next_round(self, now: int) -> int | None:
-        """When the next round is worth having after one at `now`; None while nobody wants a token."""
-        calls = [standings.next_call(waiter, self.buckets, now) for waiter in self.waiters.values()]
-        soonest = min((call[0] for call in calls if call), default=None)
+        """When the next round is worth having after one at `now`; None while nobody wants a token, or nobody may have one."""
+        if self.paused_by:
+            return None
+        end = now + self.settings.horizon_ns
+        soonest = min((at for line in self.lines.values() if (at := line.soonest(end)) is not None), default=None)
         if soonest is None:
             return None
         regular = now + self.settings.horizon_ns - self.settings.lead_ns - TIMER_LATE_NS
@@ -180,45 +279,29 @@ class Limiter:
 
     def lanes_wanting(self) -> int:
         """How many lanes want calls."""
-        return sum(lane.calls > 0 for waiter in self.waiters.values() for lane in waiter.lanes.values())
+        return sum(sum(line.turns.wanting.values()) for line in self.lines.values())
 
     def expire(self, now: int) -> None:
-        """Forget what can no longer matter: old tokens, old leases, lapsed places, silent holders without demand."""
-        for booking_id in [b for b, place in self.places.items() if self._lapsed(place, now)]:
-            self._drop_place(booking_id)
-        for place in self.places.values():
-            if not place.given and place.token.at_ns < now:
-                self._move_back(place, now)
+        """Forget what can no longer matter: old tokens, old leases, lapsed places."""
+        if now == self._expired_ns:
+            return
+        self._expired_ns = now
+        soonest = max(now + self.settings.lead_ns, self.quiet_until_ns)
+        self.bookings.expire(now, soonest, self._turns)
         self.buckets.expire(now)
-        self.leases = {g: lease for g, lease in self.leases.items() if lease.expires_ns > now}
-        for waiter in self.waiters.values():
-            waiter.unseen = [(g, n) for g, n in waiter.unseen if g in self.leases]
-        for waiter in list(self.waiters.values()):
-            if not waiter.wants() and not waiter.stopped and waiter.heard_ns < now - SILENT_FOR_NS:
-                self.forget(waiter.holder)
+        self.health.expire(now)
+        for grant_id in list(self.leases):
+            if self.leases[grant_id].expires_ns > now:
+                break
+            del self.leases[grant_id]
 
     def view(self, project: str, now: int) -> LimiterView:
         """What a person may see of the limiter."""
-        return LimiterView(
-            project=project,
-            epoch=self.epoch,
-            now_ns=now,
-            quiet_until_ns=self.quiet_until_ns,
-            settings=self.settings,
-            granted=self.granted,
-            returned=self.returned,
-            booked=sum(len(self.buckets.project(kind).times) for kind in KINDS),
-            throttled=self.throttled,
-            buckets=standings.shown_buckets(self.buckets, now),
-            waiters=standings.shown_waiters(self.waiters.values()),
-        )
+        return standings.view(self, project, now)
 
-    # --- demand and leases --------------------------------------------------------------------------------------------
+    # --- demand -------------------------------------------------------------------------------------------------------
 
-    def _heard(self, now: int, said: TokenRequest, known: Waiter | None) -> Waiter:
-        """The waiter that a demand makes; what it knew of the holder's lanes and grants before is kept."""
-        seen = said.last_grant if said.epoch == self.epoch else 0
-        unseen = [(g, n) for g, n in known.unseen if g > seen] if known and known.run == said.run else []
+    def _new(self, said: TokenRequest) -> Waiter:
         waiter = Waiter(
             holder=said.holder,
             run=said.run,
@@ -227,114 +310,271 @@ class Limiter:
             weight=max(said.weight, LEAST_WEIGHT),
             key=said.fairness_key,
             submitted_at_ns=said.submitted_at_ns,
-            stopped=said.stopped,
-            unseen=unseen,
-            heard_ns=now,
-            standing=known.standing if known else None,
         )
-        for demand in said.lanes[: standings.LANES_EACH]:
-            already = sum(counts.get(demand.lane, 0) for _, counts in unseen)
-            before = known.lanes.get(demand.lane) if known else None
-            waiter.lanes[demand.lane] = Lane(
-                kind=demand.kind,
-                user=demand.user,
-                spreadsheet=demand.spreadsheet,
-                calls=demand.calls - already,
-                latency_ns=demand.latency_ns,
-                latency_p95_ns=demand.latency_p95_ns,
-                free_at_ns=before.free_at_ns if before else 0,
-            )
+        self.enrol(waiter)
         return waiter
 
-    def _backlog(self) -> dict[Priority, set[str]]:
-        """The fairness keys with demand, by class."""
-        backlog: dict[Priority, set[str]] = {}
-        for waiter in self.waiters.values():
-            if waiter.wants():
-                backlog.setdefault(waiter.priority, set()).add(waiter.key)
-        return backlog
+    def enrol(self, waiter: Waiter) -> None:
+        """Take a holder into the books; its lanes want nothing yet."""
+        self.waiters[waiter.holder] = waiter
+        self._rota.appendleft(waiter.holder)
+        if waiter.priority == "urgent":
+            self._urgent.setdefault(waiter.key, {})[waiter.holder] = None
+        waiter.served = self._served_as(waiter)
 
-    def _lease(self, now: int, holder: str, lanes: dict[int, list[Token]]) -> Grant:
+    def stand(self, waiter: Waiter, wanted: list[tuple[Lane, int]], hungry_ns: int) -> None:
+        """Take back a holder from a checkpoint, with what its lanes want."""
+        self.enrol(waiter)
+        for lane, calls in wanted:
+            lane.calls = min(calls, 0)
+            self.lines[lane.kind].want(lane, calls)
+        waiter.hungry_ns = hungry_ns
+        if waiter.wants():
+            self._hungry(waiter, hungry_ns)
+
+    def degrade_again(self, key: str, until_ns: int) -> None:
+        """Take back from a checkpoint that an owner is beyond its urgent budget."""
+        self.degraded[key] = until_ns
+        heappush(self._due, (until_ns, "budget", key))
+
+    def _rank(self, waiter: Waiter, said: TokenRequest) -> None:
+        """Take what decides a holder's rank; its lanes move where it changed."""
+        new = (said.priority, max(said.weight, LEAST_WEIGHT), said.fairness_key, said.submitted_at_ns)
+        if new == (waiter.priority, waiter.weight, waiter.key, waiter.submitted_at_ns):
+            return
+        self._urgent.get(waiter.key, {}).pop(waiter.holder, None)
+        wanted = self._withdraw(waiter)
+        waiter.priority, waiter.weight, waiter.key, waiter.submitted_at_ns = new
+        if waiter.priority == "urgent":
+            self._urgent.setdefault(waiter.key, {})[waiter.holder] = None
+        waiter.served = self._served_as(waiter)
+        self._stand_again(wanted)
+
+    def _demand(self, waiter: Waiter, said: TokenRequest) -> None:
+        """Take a holder's lanes and what they want, less the grants that it had not seen."""
+        lanes = said.lanes[: standings.LANES_EACH]
+        unseen = [self.leases[grant] for grant in waiter.unseen if grant in self.leases]
+        self._drop_lanes(waiter, keep=frozenset(demand.lane for demand in lanes))
+        for demand in lanes:
+            lane = waiter.lanes.get(demand.lane)
+            path = (demand.kind, demand.user, demand.spreadsheet)
+            if lane is None or (lane.kind, lane.user, lane.spreadsheet) != path:
+                free_at = lane.free_at_ns if lane else 0
+                if lane is not None:
+                    self.lines[lane.kind].want(lane, 0)
+                lane = waiter.lanes[demand.lane] = Lane(waiter, demand.lane, *path, free_at_ns=free_at)
+            lane.latency_ns, lane.latency_p95_ns = demand.latency_ns, demand.latency_p95_ns
+            already = sum(lease.count(demand.lane) for lease in unseen)
+            self.lines[lane.kind].want(lane, demand.calls - already)
+
+    def _drop_lanes(self, waiter: Waiter, keep: frozenset[int]) -> None:
+        for number in [n for n in waiter.lanes if n not in keep]:
+            lane = waiter.lanes.pop(number)
+            self.lines[lane.kind].want(lane, 0)
+
+    def _lanes(self, kind: Kind) -> list[Lane]:
+        return [lane for waiter in self.waiters.values() for lane in waiter.lanes.values() if lane.kind == kind]
+
+    # --- rank ---------------------------------------------------------------------------------------------------------
+
+    def _served_as(self, waiter: Waiter) -> Priority:
+        return served_as(waiter.priority, degraded=waiter.key in self.degraded, aged=waiter.aged)
+
+    def _withdraw(self, waiter: Waiter) -> list[tuple[Lane, int]]:
+        wanted = [(lane, lane.calls) for lane in waiter.lanes.values() if lane.calls > 0]
+        for lane, _ in wanted:
+            self.lines[lane.kind].want(lane, 0)
+        return wanted
+
+    def _stand_again(self, wanted: list[tuple[Lane, int]]) -> None:
+        for lane, calls in wanted:
+            self.lines[lane.kind].want(lane, calls)
+
+    def _reclass(self, waiter: Waiter) -> None:
+        """Move a holder's lanes to the class that it is served in now."""
+        served = self._served_as(waiter)
+        if served != waiter.served:
+            wanted = self._withdraw(waiter)
+            waiter.served = served
+            self._stand_again(wanted)
+
+    def _reclass_owner(self, key: str) -> None:
+        for holder in list(self._urgent.get(key, ())):
+            self._reclass(self.waiters[holder])
+
+    def _hungry(self, waiter: Waiter, since: int) -> None:
+        """From `since` on the holder wants a call and has none; `age_after` later that raises its class."""
+        waiter.hungry_ns = since
+        if not waiter.timed:
+            waiter.timed = True
+            heappush(self._due, (since + self.settings.age_after_ns, "age", waiter.holder))
+
+    def _fall_due(self, now: int) -> None:
+        """Raise holders that have waited long enough, and restore owners that are inside their budget again."""
+        while self._due and self._due[0][0] <= now:
+            _, what, name = heappop(self._due)
+            if what == "budget":
+                self._degrade(name, now)
+                continue
+            waiter = self.waiters.get(name)
+            if waiter is None or not waiter.timed:
+                continue
+            waiter.timed = False
+            if waiter.aged or not waiter.wants():
+                continue
+            if waiter.hungry_ns + self.settings.age_after_ns > now:
+                self._hungry(waiter, waiter.hungry_ns)
+                continue
+            waiter.aged = True
+            self._reclass(waiter)
+
+    def _degrade(self, key: str, now: int) -> None:
+        """Serve an owner as normal while it is beyond its urgent budget, and look again when that ends."""
+        budget = self.spent.get(key)
+        until = budget.degraded_until(now) if budget and self.settings.urgent_budget else 0
+        was = key in self.degraded
+        if until:
+            self.degraded[key] = until
+            heappush(self._due, (until, "budget", key))
+        else:
+            self.degraded.pop(key, None)
+            if budget and not budget.times:
+                del self.spent[key]
+        if was != bool(until):
+            self._reclass_owner(key)
+
+    def _served(self, now: int, chosen: Next, token: Token) -> None:
+        """A holder got a token: it is not hungry any more, and what it was raised for is done."""
+        waiter = chosen.lane.waiter
+        if self.settings.urgent_budget and waiter.priority == token.served == "urgent" and not waiter.aged:
+            budget = self.spent.setdefault(waiter.key, Budget(self.settings.urgent_budget))
+            budget.spend(token.at_ns)
+            if budget.degraded_until(token.at_ns):
+                self._degrade(waiter.key, now)
+        waiter.hungry_ns = token.at_ns
+        if waiter.aged:
+            waiter.aged = False
+            self._reclass(waiter)
+            if waiter.wants():
+                self._hungry(waiter, token.at_ns)
+        if self.health.circuits and (circuit := self.health.open_for(token.spreadsheet)):
+            self.health.probing(circuit, token.at_ns, now)
+            self._probes[waiter.holder, chosen.lane.number] = circuit
+
+    # --- leases -------------------------------------------------------------------------------------------------------
+
+    def _lease(self, now: int, holder: str, lanes: dict[int, list[Token | None]]) -> Grant:
         waiter = self.waiters[holder]
-        self.grants += 1
-        counts = {number: len(tokens) for number, tokens in lanes.items()}
-        self.granted += sum(counts.values())
-        waiter.unseen.append((self.grants, counts))
-        last = max(tokens[-1].at_ns for tokens in lanes.values())
-        self.leases[self.grants] = Lease(
-            holder=holder,
-            priority=waiter.priority,
-            key=waiter.key,
-            weight=waiter.weight,
-            expires_ns=last + self.buckets.hold_ns,
-            tokens={number: dict(enumerate(tokens)) for number, tokens in lanes.items()},
-        )
-        waiter.standing = standings.standing(waiter, self.waiters, self.buckets, self.quiet_until_ns, now)
+        grant_id = self.grants = self.grants + 1
+        tokens: dict[int, tuple[int, ...]] = {}
+        reads: list[int] = []
+        total = 0
+        for number, held in lanes.items():
+            given = [token for token in held if token is not None]
+            tokens[number] = tuple([token.at_ns for token in given])
+            total += len(given)
+            if given[0].kind == "read":
+                reads.append(number)
+        self.granted += total
+        self.health.retries.earn(total)
+        if waiter.unseen and waiter.unseen[0] not in self.leases:
+            waiter.unseen = [grant for grant in waiter.unseen if grant in self.leases]
+        waiter.unseen.append(grant_id)
+        probes = {n: self._probes[holder, n] for n in lanes if (holder, n) in self._probes} if self._probes else {}
+        expires_ns = now + self.settings.horizon_ns + MESSAGES_TAKE_NS
+        self.leases[grant_id] = Lease(holder, waiter.key, waiter.weight, expires_ns, lanes, probes)
+        told = waiter.standing
+        if told is None or told.reason or told.allowance != self._allowance:
+            told = waiter.standing = standings.moving(self, waiter)
         return Grant(
             epoch=self.epoch,
-            grant_id=self.grants,
-            tokens={number: tuple(t.at_ns for t in tokens) for number, tokens in lanes.items()},
-            reads=tuple(number for number, tokens in lanes.items() if tokens[0].kind == "read"),
+            grant_id=grant_id,
+            tokens=tokens,
+            reads=tuple(reads),
             valid_for_ns=self.settings.token_valid_for_ns,
-            standing=waiter.standing,
+            standing=told,
+            probes=probes,
         )
 
-    def _wants_again(self, holder: str, number: int, token: Token, grant_id: int) -> None:
-        """A lane whose token came back wants another one, without having to say so."""
+    def _take_back(self, now: int, lease: Lease, unused: Unused) -> None:
+        """Free the tokens, refund who paid for them; the lane wants as many calls again without having to say so."""
+        tokens = lease.tokens.get(unused.lane, [])
+        for position in unused.tokens:
+            token = tokens[position] if 0 <= position < len(tokens) else None
+            if token is None:
+                continue
+            tokens[position] = None
+            self.returned += 1
+            self.buckets.give_back(token)
+            self._turns(token.kind).refund(token.served, lease.key, lease.weight)
+            if token.served == "urgent" and lease.key in self.spent:
+                self.spent[lease.key].refund(token.at_ns)
+            self._recheck(token)
+            self._wants_again(lease.holder, unused, token)
+            if unused.lane in lease.probes:
+                self.health.probe_returned(now, lease.probes.pop(unused.lane))
+
+    def _wants_again(self, holder: str, unused: Unused, token: Token) -> None:
         waiter = self.waiters.get(holder)
-        lane = waiter.lanes.get(number) if waiter else None
-        if waiter is None or lane is None or lane.kind != token.kind:
+        lane = waiter.lanes.get(unused.lane) if waiter else None
+        if waiter is None or lane is None or (lane.kind, lane.user) != (token.kind, token.user):
             return
-        for known, counts in waiter.unseen:
-            if known == grant_id and counts.get(number):
-                counts[number] -= 1
-        lane.calls += 1
-        lane.free_at_ns = min(lane.free_at_ns, token.at_ns)
+        wanted = waiter.wants()
+        line = self.lines[lane.kind]
+        line.want(lane, lane.calls + 1)
+        line.free_from(lane, min(lane.free_at_ns, token.at_ns))
+        if waiter.wants() and not wanted:
+            self._hungry(waiter, waiter.hungry_ns)
 
-    def _give_back(self, token: Token) -> None:
-        self.returned += 1
-        self.buckets.give_back(token)
+    def _recheck(self, token: Token) -> None:
+        for line in self.lines.values():
+            line.recheck(token.user if line.kind == token.kind else "", token.spreadsheet)
 
-    def _throttle(self, now: int, said: Throttling) -> None:
-        self.throttled += 1
-        name = f"user/{said.kind}/{said.user}" if said.scope == "user" else f"project/{said.kind}"
-        pause = self.pauses.setdefault(name, Pause())
-        bucket = self.buckets.quota(name)
-        bucket.shut_until_ns = max(bucket.shut_until_ns, pause.until(now, self.settings.window_ns))
+    def _recheck_all(self) -> None:
+        for line in self.lines.values():
+            line.recheck_all()
+
+    def _grown(self, names: list[str]) -> None:
+        for name in names:
+            if name.startswith("user/"):
+                _, kind, user = name.split("/", 2)
+                self.lines["read" if kind == "read" else "write"].recheck(user)
+
+    # --- bookings -----------------------------------------------------------------------------------------------------
+
+    def _turns(self, kind: str) -> Turns:
+        return self.lines["read" if kind == "read" else "write"].turns
+
+    def _place(self, soonest: int, booking: Booking) -> Place:
+        served = served_as(booking.priority, degraded=booking.fairness_key in self.degraded, aged=False)
+        soonest = max(soonest, self.quiet_until_ns)
+        return self.bookings.take(soonest, booking, served, self._turns(booking.kind))
+
+    def _probe(self, now: int, booking: Booking, name: str) -> BookingAnswer:
+        """While a circuit is open its next probe's token goes to whoever asks for it in time; the others come back after it."""
+        circuit = self.health.circuits[name]
+        place = self.bookings.places.get(booking.id)
+        soonest = now + self.settings.lead_ns // 5
+        if place is not None and place.probe == name and place.token.at_ns >= soonest:
+            return Booked(at_ns=place.token.at_ns, probe=name)  # its answer got lost
+        self.bookings.drop(booking.id, self._turns)
+        if circuit.out_until_ns > now:
+            known = circuit.out_until_ns - ASK_AGAIN_NS + PROBE_KNOWN_NS
+            return NotUntil(at_ns=max(known, now + SECOND_NS // 2), why=self.health.why(name))
+        if circuit.probe_at_ns > now + self.settings.horizon_ns:
+            return NotUntil(at_ns=circuit.probe_at_ns - self.settings.lead_ns, why=self.health.why(name))
+        place = self._place(max(soonest, circuit.probe_at_ns), booking)
+        at = place.token.at_ns
+        if at > now + self.settings.horizon_ns:
+            return NotUntil(at_ns=at - self.settings.lead_ns, why=self.health.why(name))
+        place.probe, place.given = name, True
+        self.granted += 1
+        self.health.probing(name, at, now)
+        return Booked(at_ns=at, probe=name)
+
+    def _paused(self) -> str:
+        return f"project paused by {self.paused_by}"
 
     def _floors(self) -> dict[Priority, float]:
         s = self.settings
         return {"urgent": s.floor_urgent, "normal": s.floor_normal, "low": s.floor_low}
-
-    # --- places of bookings -------------------------------------------------------------------------------------------
-
-    def _place(self, soonest: int, booking: Booking) -> Place:
-        """Book the first token that is free on the booking's path, and keep it as its place."""
-        who = f"{booking.holder}/{booking.user}/{booking.kind}"
-        path = Token(0, booking.kind, booking.user, booking.spreadsheet, who, paced=False)
-        token = self._ahead(soonest, path, booking.latency_ns)
-        place = Place(
-            token, booking.priority, booking.fairness_key, token.at_ns + BOOKING_LAPSES_NS, booking.latency_ns
-        )
-        self.places[booking.id] = place
-        return place
-
-    def _move_back(self, place: Place, now: int) -> None:
-        """Nobody asked while the place's token was good: keep the place, with the next token."""
-        self._give_back(place.token)
-        place.token = self._ahead(now + self.settings.lead_ns, place.token, place.latency_ns)
-
-    def _ahead(self, soonest: int, path: Token, latency_ns: int) -> Token:
-        at = self.buckets.earliest(max(soonest, self.quiet_until_ns), path, latency_ns)
-        token = Token(at, path.kind, path.user, path.spreadsheet, path.who, path.paced)
-        self.buckets.take(token, latency_ns)
-        return token
-
-    def _drop_place(self, booking_id: str) -> None:
-        """Leave a place; a token that was given out stays booked, since a call may be under way with it."""
-        place = self.places.pop(booking_id, None)
-        if place is not None and not place.given:
-            self._give_back(place.token)
-
-    def _lapsed(self, place: Place, now: int) -> bool:
-        return (place.token.at_ns + self.buckets.hold_ns if place.given else place.lapses_ns) < now

@@ -33,8 +33,19 @@ class Message(BaseModel):
 # --- the limiter -----------------------------------------------------------------------------------------------------
 
 
+class UserLimits(Message):
+    """What one user may do in a window where it differs from the others; None: as everybody."""
+
+    read: PositiveInt | None = None
+    write: PositiveInt | None = None
+
+
 class LimiterSettings(Message):
-    """The quotas of one API and project, and how tokens are dealt out; defaults are Google's (reference/sheets.md 1.1)."""
+    """The quotas of one API and project, and how tokens are dealt out; defaults are Google's (reference/sheets.md 1.1).
+
+    `users` are those whose quota differs. `age_after_ns`: waiting that long without a call raises a holder by one class.
+    `urgent_budget`: so many urgent calls may an owner make in 10 minutes before it is served as normal (0: any number).
+    """
 
     read_per_project: PositiveInt = 300
     read_per_user: PositiveInt = 60
@@ -51,6 +62,9 @@ class LimiterSettings(Message):
     floor_urgent: float = 0.7
     floor_normal: float = 0.2
     floor_low: float = 0.1
+    users: dict[str, UserLimits] = {}
+    age_after_ns: PositiveInt = 600 * SECOND_NS
+    urgent_budget: int = 0
 
 
 class LaneDemand(Message):
@@ -99,7 +113,8 @@ class Standing(Message):
 class Grant(Message):
     """A lease: for each lane the times (ns, server clock, rising) of its tokens. `(epoch, grant_id)` names it.
 
-    `reads` are the lanes whose tokens are for reads; the others' are for writes.
+    `reads` are the lanes whose tokens are for reads; the others' are for writes. `probes` names, for a lane, the open circuit
+    that its token is to try: what becomes of that call is told by `settle`.
     """
 
     epoch: int
@@ -108,6 +123,7 @@ class Grant(Message):
     reads: tuple[int, ...] = ()
     valid_for_ns: int = 300_000_000
     standing: Standing | None = None
+    probes: dict[int, str] = {}
 
 
 class Throttling(Message):
@@ -118,6 +134,20 @@ class Throttling(Message):
     user: str = ""
     quota_value: int = 0
     at_ns: int = 0
+
+
+class Overload(Message):
+    """A call that the API failed or did not answer (5xx, a timeout, no connection), and when."""
+
+    spreadsheet: str
+    at_ns: int = 0
+
+
+class Probed(Message):
+    """What became of a call made with a probe's token: `ok` if the API answered it."""
+
+    circuit: str
+    ok: bool
 
 
 class Unused(Message):
@@ -136,10 +166,15 @@ class Settlement(Message):
     unused: tuple[Unused, ...] = ()
     unused_bookings: tuple[str, ...] = ()
     throttled: tuple[Throttling, ...] = ()
+    overloads: tuple[Overload, ...] = ()
+    probed: tuple[Probed, ...] = ()
 
 
 class Booking(Message):
-    """A later attempt's demand for its own token; asking again under the same `id` keeps the place in the queue."""
+    """A later attempt's demand for its own token; asking again under the same `id` keeps the place in the queue.
+
+    `attempt` counts the calls that failed before it; a first call (0) is no retry and costs nothing of the retry budget.
+    """
 
     id: str
     holder: str
@@ -149,13 +184,16 @@ class Booking(Message):
     priority: Priority = "normal"
     fairness_key: str = ""
     latency_ns: int = 0
+    weight: float = 1.0
+    attempt: int = 0
 
 
 class Booked(Message):
-    """The token: use it in [at, at + token_valid_for]."""
+    """The token: use it in [at, at + token_valid_for]. With `probe`, tell by `settle` what became of that call."""
 
     answer: Literal["booked"] = "booked"
     at_ns: int
+    probe: str = ""
 
 
 class NotUntil(Message):
@@ -442,8 +480,67 @@ class Control(Message):
     by: str = ""
 
 
+class ClassView(Message):
+    """One priority class of one kind: its share now, who is in it, what it got in the last minute, how evenly, how long it waits."""
+
+    kind: Kind
+    priority: Priority
+    floor: float
+    share: float
+    owners: int
+    lanes: int
+    calls: int
+    jain: float
+    waits_ns: int
+
+
+class BucketView(Message):
+    """One bucket in numbers: calls in the window. `ceiling` is what was learned from 429s (the limit, if nothing was)."""
+
+    limit: int
+    used: int
+    booked: int
+    free: int
+    worst_window: int
+    ceiling: int
+    used_by_others: int
+    throttled: int
+    shut_until_ns: int = 0
+
+
+class CircuitView(Message):
+    """An open circuit: why, since when, and when the next probe may go; `out`: one is under way."""
+
+    why: str
+    since_ns: int
+    next_probe_ns: int
+    out: bool
+
+
+class WaiterView(Message):
+    """One who waits, with the parts of its rank: the class asked for and the one served, what raised or lowered it, its
+    owner's share and how many calls it is behind (`deficit`, negative: ahead), its position in its class, and what it waits for.
+    """
+
+    holder: str
+    owner: str
+    priority: Priority
+    served_as: Priority
+    aged: bool
+    degraded_until_ns: int
+    age_ns: int
+    share: float
+    deficit: float
+    position: int
+    lanes: int
+    calls: int
+    stopped: str
+    waits_for: str
+    until_ns: int
+
+
 class LimiterView(Message):
-    """The answer of the limiter's `show` query."""
+    """The answer of the limiter's `show` query. `waiters` are the first of them, `waiting` is how many there are."""
 
     project: str
     epoch: int
@@ -454,8 +551,15 @@ class LimiterView(Message):
     returned: int
     booked: int
     throttled: int
-    buckets: dict[str, dict[str, float]] = {}
-    waiters: tuple[dict[str, str | int | float], ...] = ()
+    overloads: int = 0
+    paused_by: str = ""
+    retry_budget: float = 0.0
+    buckets: dict[str, BucketView] = {}
+    classes: tuple[ClassView, ...] = ()
+    circuits: dict[str, CircuitView] = {}
+    waiters: tuple[WaiterView, ...] = ()
+    waiting: int = 0
+    alerts: tuple[str, ...] = ()
 
 
 # --- what the workflows start with and carry over --------------------------------------------------------------------
@@ -468,54 +572,72 @@ class BucketCheckpoint(Message):
     deltas: tuple[int, ...] = ()
     paced_until_ns: int = 0
     shut_until_ns: int = 0
+    worst: int = 0
 
 
-class TokenCheckpoint(Message):
-    """A booked token; `path` and `who` are places in the checkpoint's names, `paced` tells whether the pace was charged."""
+class PressureCheckpoint(Message):
+    """What 429s taught about a bucket."""
 
+    name: str
+    paused_ns: int = 0
+    length_ns: int = 0
+    ceiling: int = 0
+    grows_from_ns: int = 0
+    named: int = 0
+    refused: int = 0
+    total: int = 0
+    since_ns: int = 0
+    ceiled_until_ns: int = 0
+    interval_ns: int = 0
+
+
+class CircuitCheckpoint(Message):
+    """A circuit that is open, or that has seen failures lately."""
+
+    name: str
+    failures: tuple[tuple[int, int], ...] = ()
+    opened_ns: int = 0
+    probe_at_ns: int = 0
+    pause_ns: int = 0
+    out_until_ns: int = 0
+
+
+class PlaceCheckpoint(Message):
+    """A booking's place in the queue; its token's user, spreadsheet and `who` are places in the checkpoint's names."""
+
+    booking_id: str
     at_ns: int
     kind: Kind
     user: int
     spreadsheet: int
     who: int
-    paced: bool = True
-
-
-class LeaseCheckpoint(Message):
-    """A lease's tokens that can still be handed back: (lane, position, token)."""
-
-    grant_id: int
-    holder: int
-    priority: Priority
-    key: int
-    weight: float
-    expires_ns: int
-    tokens: tuple[tuple[int, int, TokenCheckpoint], ...] = ()
-
-
-class WaiterCheckpoint(Message):
-    """A waiter: its last word, when each lane is free, and the grants that it had not seen."""
-
-    said: TokenRequest
-    free_at_ns: dict[int, int] = {}
-    unseen: tuple[tuple[int, dict[int, int]], ...] = ()
-    heard_ns: int = 0
-
-
-class PlaceCheckpoint(Message):
-    """A booking's place in the queue."""
-
-    booking_id: str
-    token: TokenCheckpoint
     priority: Priority
     key: int
     lapses_ns: int
     latency_ns: int = 0
     given: bool = False
+    weight: float = 1.0
+    probe: str = ""
+
+
+#: lane, kind (0 read, 1 write), user, spreadsheet, calls, latency_ns, latency_p95_ns, free_at_ns - names as places.
+LaneRow = tuple[int, int, int, int, int, int, int, int]
+#: holder, run, sequence, class, key, weight, submitted_at_ns, stopped, heard_ns, hungry_ns, aged, lanes, unseen.
+WaiterRow = tuple[int, int, int, int, int, float, int, str, int, int, bool, tuple[LaneRow, ...], tuple[int, ...]]
+#: lane, position, at_ns, kind, user, spreadsheet, who, paced, class that paid.
+TokenRow = tuple[int, int, int, int, int, int, int, bool, int]
+#: grant, holder, key, weight, expires_ns, tokens, probes (lane, circuit).
+LeaseRow = tuple[int, int, int, float, int, tuple[TokenRow, ...], tuple[tuple[int, str], ...]]
+#: kind, class, key, passed, since, weight, owed, calls, calls_before.
+TurnRow = tuple[int, int, int, int, int, float, int, int, int]
 
 
 class LimiterCheckpoint(Message):
-    """What a limiter carries into its next run. Names are interned and times delta-coded: it stays far below 2 MiB."""
+    """What a limiter carries into its next run. Names are interned, times delta-coded, rows without field names: far below 2 MiB.
+
+    A checkpoint of an earlier form is read as far as its fields are still here: its buckets are, so quotas hold, and holders
+    repeat their demand.
+    """
 
     epoch: int
     settings: LimiterSettings
@@ -524,15 +646,27 @@ class LimiterCheckpoint(Message):
     granted: int = 0
     returned: int = 0
     throttled: int = 0
+    overloads: int = 0
+    paused_by: str = ""
     names: tuple[str, ...] = ()
     buckets: tuple[BucketCheckpoint, ...] = ()
     spacings: dict[str, tuple[tuple[int, int, int], ...]] = {}
-    waiters: tuple[WaiterCheckpoint, ...] = ()
-    leases: tuple[LeaseCheckpoint, ...] = ()
-    places: tuple[PlaceCheckpoint, ...] = ()
-    pauses: dict[str, tuple[int, int]] = {}
-    credits: dict[str, float] = {}
-    passes: dict[str, float] = {}
+    recent: dict[str, tuple[int, ...]] = {}
+    waiting: tuple[WaiterRow, ...] = ()
+    leased: tuple[LeaseRow, ...] = ()
+    booked: tuple[PlaceCheckpoint, ...] = ()
+    pressures: tuple[PressureCheckpoint, ...] = ()
+    circuits: tuple[CircuitCheckpoint, ...] = ()
+    retries: float = -1.0
+    retries_at_ns: int = 0
+    turns: tuple[TurnRow, ...] = ()
+    credit: tuple[tuple[int, int, float], ...] = ()
+    virtual: tuple[tuple[int, int, int], ...] = ()
+    joined: tuple[int, ...] = ()
+    clocks: dict[str, int] = {}
+    spent: dict[str, tuple[int, ...]] = {}
+    degraded: dict[str, int] = {}
+    counted_ns: int = 0
 
 
 class LimiterInput(Message):

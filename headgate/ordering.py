@@ -1,67 +1,290 @@
-"""Who is next: classes by guaranteed floors, owners inside a class by weighted turns.
+"""Who is next: classes by guaranteed floors, owners inside a class by weighted turns, with aging and degradation.
 
-Rules:
+Policies, each a function or class whose docstring defines it in the words that the property tests quote:
 
-1. *Floors.* Of the calls that can be made now, each class with a backlog gets at least its floor; what a class does not use
-   goes to the highest class with a backlog. Smooth weighted round robin: every token adds to each backlogged class its
-   share and takes one from the class that is served, so no class is ever more than one call behind its share.
-2. *Fairness.* Inside a class, fairness keys take turns by stride, charged in calls: a key of weight 2 gets two calls for
-   another's one. A key that was away starts level with the others: absence earns nothing.
-3. Ties are broken by submission, then by holder, then by the lane that was served longest ago: never by chance.
+- *floors*: `shares`, `Turns.choose`, `Turns.charge`
+- *fairness*: `Turns.join`, `Turns.charge`, `Turns.passed`
+- *aging* and *degradation*: `served_as`, `Budget`
+- *ties*: `rank`
+
+One `Turns` belongs to one kind of call: reads and writes are different quotas, and being served in one owes nothing in the other.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from headgate.models import Priority
+from headgate.models import SECOND_NS, Priority
 
 CLASSES: tuple[Priority, ...] = ("urgent", "normal", "low")
+PLACE: dict[Priority, int] = {c: n for n, c in enumerate(CLASSES)}
+#: What one call of an owner of weight 1 adds to its turn; whole numbers, so that no rounding ever decides.
+STRIDE = 1 << 20
+#: A weight of nothing would divide by it, and hold the limiter's workflow for good.
+LEAST_WEIGHT = 0.001
+#: An owner that could not send keeps its turn for so many of its calls, and no more.
+KEPT_CALLS = 16
+#: A class whose later attempts were served out of turn stands at most so many calls behind for it.
+MOST_OWED = 4.0
+BUDGET_WINDOW_NS = 10 * 60 * SECOND_NS
+
+Rank = tuple[int, str, int, int]
+
+
+def rank(submitted_at_ns: int, holder: str, free_at_ns: int, lane: int) -> Rank:
+    """Ties inside an owner go to the request that was submitted first, then by holder, then to the lane that was free first.
+
+    Never by chance, and never by the order of messages.
+    """
+    return (submitted_at_ns, holder, free_at_ns, lane)
+
+
+def shares(floors: Mapping[Priority, float], backlogged: Sequence[Priority]) -> dict[Priority, float]:
+    """Each class with a backlog has its floor; what the others leave goes to the highest class with a backlog.
+
+    `backlogged` is in class order and not empty; the shares add up to 1.
+    """
+    found = {c: floors[c] for c in backlogged}
+    found[backlogged[0]] += 1.0 - sum(found.values())
+    return found
+
+
+def served_as(priority: Priority, *, degraded: bool, aged: bool) -> Priority:
+    """The class that a holder is served in: its own; one lower while its owner is beyond its urgent budget; one higher once aged.
+
+    Aging comes last, so that a degraded owner that waited long enough is urgent again for one call.
+    """
+    place = PLACE[priority]
+    if degraded and priority == "urgent":
+        place += 1
+    if aged:
+        place = max(0, place - 1)
+    return CLASSES[place]
+
+
+def stride(weight: float) -> int:
+    """What one call adds to the turn of an owner of this weight: a key of weight 2 gets two calls for another's one."""
+    return max(1, int(STRIDE / max(weight, LEAST_WEIGHT)))
+
+
+def grams(weight: float) -> int:
+    """A weight in whole numbers, so that a sum of many comes back to nothing."""
+    return max(1, int(1000 * max(weight, LEAST_WEIGHT)))
+
+
+@dataclass(slots=True)
+class Turn:
+    """One owner in one class: how far its turn is, since when it stands there, how many of its lanes want calls.
+
+    `owed` is what came back for tokens that were not used; it makes the next calls cheaper, so `passed` never goes back.
+    """
+
+    passed: int = 0
+    since: int = 0
+    weight: float = 1.0
+    lanes: int = 0
+    owed: int = 0
+    calls: int = 0
+    calls_before: int = 0
+    stride: int = STRIDE
+
+    def __post_init__(self) -> None:
+        """Set the stride of the weight."""
+        self.stride = stride(self.weight)
+
+    def weigh(self, weight: float) -> None:
+        """The owner's weight from now on."""
+        if weight != self.weight:
+            self.weight, self.stride = weight, stride(weight)
 
 
 @dataclass(slots=True)
 class Turns:
-    """The state of the turns: credits of classes, passes of fairness keys."""
+    """The state of the turns of one kind: credits of classes, turns of owners; `waiting` are the classes with a backlog, in order."""
 
-    floors: dict[Priority, float]
-    credits: dict[str, float] = field(default_factory=dict)
-    passes: dict[str, float] = field(default_factory=dict)
+    floors: Mapping[Priority, float]
+    credits: dict[Priority, float] = field(default_factory=dict)
+    turns: dict[tuple[Priority, str], Turn] = field(default_factory=dict)
+    virtual: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
+    wanting: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
+    weighing: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
+    joined: int = 0
+    waiting: tuple[Priority, ...] = ()
+    _shares: dict[tuple[Priority, ...], dict[Priority, float]] = field(default_factory=dict)
 
-    def choose(self, backlogged: list[Priority]) -> Priority:
-        """The class that is next among those with a backlog (in class order, not empty)."""
-        if len(backlogged) == 1:
-            return backlogged[0]
-        shares = self._shares(backlogged)
-        return max(backlogged, key=lambda c: (self.credits.get(c, 0.0) + shares[c], -CLASSES.index(c)))
+    # --- floors -------------------------------------------------------------------------------------------------------
 
-    def charge(self, served: Priority, key: str, weight: float, backlogged: list[Priority]) -> None:
-        """Record that one call went to `key` in `served` while `backlogged` were waiting."""
-        shares = self._shares(backlogged)
-        for c in backlogged:
-            self.credits[c] = min(self.credits.get(c, 0.0) + shares[c], 1.0)
-        self.credits[served] -= 1.0
-        name = f"{served}/{key}"
-        self.passes[name] = self.passes.get(name, 0.0) + 1.0 / weight
+    def choose(self, here: Sequence[Priority]) -> Priority:
+        """Of the classes that could send now, the one that is furthest behind its share is next; at a tie the higher one.
+
+        Smooth weighted round robin: every token adds to each backlogged class its share and takes one from the class that
+        is served, so no class is ever more than a call behind its floor while it can send.
+        """
+        if len(here) == 1:
+            return here[0]
+        mine = self._shared(self.waiting)
+        credits = self.credits
+        best, most = here[0], -1e9
+        for c in here:
+            credit = credits.get(c, 0.0) + mine.get(c, 0.0)
+            if credit > most:
+                best, most = c, credit
+        return best
+
+    def charge(self, served: Priority, key: str, weight: float, here: Sequence[Priority]) -> None:
+        """One call went to `key` in `served`: the class pays one call, the owner one stride; what was lent is not owed.
+
+        `here` are the classes that could have sent it. One that wants calls and could not keeps its share up to one call, so
+        that it is next when it can.
+        """
+        credits = self.credits
+        if len(here) > 1:
+            for c, share in self._shared(tuple(here)).items():
+                credit = credits.get(c, 0.0) + share
+                credits[c] = credit if credit < 1.0 else 1.0
+            credits[served] = max(credits[served] - 1.0, -MOST_OWED)
+        if len(self.waiting) > len(here):
+            for c, share in self._shared(self.waiting).items():
+                if c not in here:
+                    credits[c] = min(credits.get(c, 0.0) + share, 1.0)
+        turn = self.turns.get((served, key))
+        if turn is None:
+            return
+        start = self.passed(served, turn)
+        step = turn.stride if weight == turn.weight else stride(weight)
+        paid = min(turn.owed, step)
+        turn.owed -= paid
+        turn.passed = start + step - paid
+        turn.calls += 1
+        if start > self.virtual[served]:
+            self.virtual[served] = start
 
     def refund(self, served: Priority, key: str, weight: float) -> None:
-        """Take back the charge for a token that was not used."""
-        name = f"{served}/{key}"
-        if name in self.passes:
-            self.passes[name] -= 1.0 / weight
+        """A token that was not used is taken off what its class and its owner pay next."""
         self.credits[served] = min(self.credits.get(served, 0.0) + 1.0, 1.0)
+        turn = self.turns.get((served, key))
+        if turn is not None:
+            turn.owed += stride(weight)
+            turn.calls -= 1
 
-    def level(self, backlogged: dict[Priority, set[str]]) -> None:
-        """Start keys that come back level with the least served of those present, and forget keys that are gone."""
-        passes: dict[str, float] = {}
-        for c in CLASSES:
-            keys = sorted(backlogged.get(c, ()))
-            known = [self.passes[f"{c}/{k}"] for k in keys if f"{c}/{k}" in self.passes]
-            start = min(known, default=0.0)
-            for k in keys:
-                passes[f"{c}/{k}"] = self.passes.get(f"{c}/{k}", start) - start
-        self.passes = passes
+    def shared(self) -> dict[Priority, float]:
+        """The share of each class with a backlog."""
+        return self._shared(self.waiting)
 
-    def _shares(self, backlogged: list[Priority]) -> dict[Priority, float]:
-        shares = {c: self.floors[c] for c in backlogged}
-        shares[backlogged[0]] += 1.0 - sum(shares.values())
-        return shares
+    def reset(self, floors: Mapping[Priority, float]) -> None:
+        """New floors act from the next token on."""
+        self.floors = floors
+        self._shares = {}
+
+    def _shared(self, waiting: tuple[Priority, ...]) -> dict[Priority, float]:
+        known = self._shares.get(waiting)
+        if known is None:
+            known = self._shares[waiting] = shares(self.floors, waiting) if waiting else {}
+        return known
+
+    # --- fairness -----------------------------------------------------------------------------------------------------
+
+    def passed(self, c: Priority, turn: Turn) -> int:
+        """How far an owner's turn is: the least is next. An owner that could not send keeps its turn for `KEPT_CALLS` calls."""
+        least = self.virtual[c] - KEPT_CALLS * turn.stride
+        return turn.passed if turn.passed > least else least
+
+    def join(self, c: Priority, key: str, weight: float) -> Turn:
+        """A lane of `key` wants calls in `c`. An owner that was away starts level with the others: absence earns nothing."""
+        turn = self.turns.get((c, key))
+        if turn is None:
+            turn = self.turns[c, key] = Turn()
+        if not turn.lanes:
+            self.joined += 1
+            turn.since = self.joined
+            turn.passed = max(turn.passed, self.virtual[c])
+        else:
+            self.weighing[c] -= grams(turn.weight)
+        self.weighing[c] += grams(weight)
+        turn.weigh(weight)
+        turn.lanes += 1
+        self.wanting[c] += 1
+        if self.wanting[c] == 1:
+            self._count()
+        return turn
+
+    def leave(self, c: Priority, key: str) -> None:
+        """A lane of `key` wants no more calls in `c`."""
+        turn = self.turns[c, key]
+        turn.lanes -= 1
+        self.wanting[c] -= 1
+        if not self.wanting[c]:
+            self._count()
+        if not turn.lanes:
+            self.weighing[c] -= grams(turn.weight)
+            turn.owed = 0
+
+    def _count(self) -> None:
+        self.waiting = tuple(c for c in CLASSES if self.wanting[c])
+
+    def reinstate(self, c: Priority, key: str, kept: Turn) -> None:
+        """Put an owner back to where a checkpoint has it; its lanes have joined by now."""
+        turn = self.turns.get((c, key))
+        if turn is not None and turn.lanes:
+            kept.lanes = turn.lanes
+            self.weighing[c] += grams(kept.weight) - grams(turn.weight)
+        self.turns[c, key] = kept
+
+    def tidy(self) -> None:
+        """Forget owners that are gone and could not stand anywhere but level if they came back; begin a new period of counting."""
+        gone = [
+            name
+            for name, turn in self.turns.items()
+            if not turn.lanes and turn.passed <= self.virtual[name[0]] and not turn.calls
+        ]
+        for name in gone:
+            del self.turns[name]
+        for turn in self.turns.values():
+            turn.calls, turn.calls_before = 0, turn.calls
+
+    def share(self, c: Priority, key: str, weight: float) -> float:
+        """The part of the quota that an owner can count on in `c` now, beside the owners that are there."""
+        turn = self.turns.get((c, key))
+        beside = self.weighing[c] - (grams(turn.weight) if turn is not None and turn.lanes else 0)
+        waiting = tuple(other for other in CLASSES if self.wanting[other] or other == c)
+        return self._shared(waiting)[c] * grams(weight) / (grams(weight) + beside)
+
+    def owners(self, c: Priority) -> int:
+        """How many owners of the class have a backlog."""
+        return sum(1 for (other, _), turn in self.turns.items() if other == c and turn.lanes)
+
+    def jain(self, c: Priority) -> float:
+        """Jain's index over the class's owners with a backlog, by calls and weight in the last period: 1 is even, 1/n all to one."""
+        got = [
+            turn.calls_before / turn.weight
+            for (other, _), turn in self.turns.items()
+            if other == c and turn.lanes and turn.calls_before
+        ]
+        return sum(got) ** 2 / (len(got) * sum(x * x for x in got)) if got else 1.0
+
+
+@dataclass(slots=True)
+class Budget:
+    """*Degradation*: an owner that made `limit` urgent calls in 10 minutes is served as normal until one of them is older.
+
+    Never refused; times in ns, rising.
+    """
+
+    limit: int
+    times: list[int] = field(default_factory=list)
+
+    def spend(self, at: int) -> None:
+        """An urgent call of the owner at `at`."""
+        insort(self.times, at)
+
+    def refund(self, at: int) -> None:
+        """That call was not made."""
+        if at in self.times:
+            self.times.remove(at)
+
+    def degraded_until(self, now: int) -> int:
+        """Until when the owner is beyond its budget; 0 if it is inside."""
+        del self.times[: bisect_right(self.times, now - BUDGET_WINDOW_NS)]
+        return self.times[-self.limit] + BUDGET_WINDOW_NS if len(self.times) >= self.limit else 0

@@ -8,6 +8,7 @@ Rules:
 3. Tokens may be booked in any order and given back; giving one back never breaks rule 2.
 4. Pacing (normal and low) is a smoothness, not a safety: beyond a burst from idle at most `pace` x limit / (window + slack)
    tokens a second (design section 4, point 1). Urgent tokens are neither paced nor charged to the pace.
+5. A learned ceiling is a pace for every token, urgent ones too: others use the same quota, so what is left comes at a rate.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
 
 SECOND_NS = 1_000_000_000
+#: So many tokens may follow each other at once under a learned ceiling.
+CEILING_BURST = 2
+#: Starts are remembered for so long, to tell how many of them failed.
+RECENT_NS = 10 * SECOND_NS
+#: A later round never goes back farther than this behind a token that was booked.
+ROUNDS_OVERLAP_NS = 3 * SECOND_NS
 
 
 @dataclass(slots=True)
@@ -29,12 +36,22 @@ class Bucket:
     times: list[int] = field(default_factory=list)
     paced_until_ns: int = 0
     shut_until_ns: int = 0
+    ceiling_interval_ns: int = 0
+    ceiled_until_ns: int = 0
+    worst: int = 0
 
     def earliest(self, t: int, *, paced: bool) -> int:
         """The first instant >= t at which one more token fits."""
-        t = max(t, self.shut_until_ns)
+        if self.shut_until_ns > t:
+            t = self.shut_until_ns
         if paced:
-            t = max(t, self.paced_until_ns - self.burst * self.interval_ns)
+            ready = self.paced_until_ns - self.burst * self.interval_ns
+            if ready > t:
+                t = ready
+        if self.ceiling_interval_ns:
+            ready = self.ceiled_until_ns - CEILING_BURST * self.ceiling_interval_ns
+            if ready > t:
+                t = ready
         times, limit, hold = self.times, self.limit, self.hold_ns
         n = len(times)
         p = bisect_right(times, t)
@@ -44,26 +61,37 @@ class Bucket:
             if p >= limit:
                 t = max(t, times[p - limit] + hold)
             if p < n and t > times[p]:
-                p += 1
-            elif p == n or self._fits_before(p, t):
+                p = bisect_right(times, t)
+                continue
+            crowded = self._crowded(p, t) if p < n else 0
+            if not crowded:
                 return t
-            else:
-                p += 1
+            p = crowded
 
-    def _fits_before(self, p: int, t: int) -> bool:
-        """Whether a token at t, put at place p, leaves rule 2 whole for the tokens behind it."""
+    def _crowded(self, p: int, t: int) -> int:
+        """0 if a token at t, put at place p, leaves rule 2 whole for those behind it; else the first place worth trying next.
+
+        A pair that is too close is too close for every place up to the later one of it, so the latest such pair says how
+        far to go at once.
+        """
         times, limit, hold = self.times, self.limit, self.hold_ns
-        for k in range(max(p + 1, limit), min(len(times), p + limit) + 1):
+        for k in range(min(len(times), p + limit), max(p + 1, limit) - 1, -1):
             before = times[k - limit] if k - limit < p else t
             if times[k - 1] < before + hold:
-                return False
-        return True
+                return k
+        return 0
 
     def book(self, at: int, *, paced: bool) -> None:
         """Book a token at an instant that `earliest` named."""
-        insort(self.times, at)
+        times = self.times
+        if not times or at >= times[-1]:
+            times.append(at)
+        else:
+            insort(times, at)
         if paced:
             self.paced_until_ns = max(self.paced_until_ns, at) + self.interval_ns
+        if self.ceiling_interval_ns:
+            self.ceiled_until_ns = max(self.ceiled_until_ns, at) + self.ceiling_interval_ns
 
     def give_back(self, at: int, *, paced: bool) -> bool:
         """Free a booked token; False if there is none at that instant."""
@@ -73,17 +101,27 @@ class Bucket:
         del self.times[place]
         if paced:
             self.paced_until_ns -= self.interval_ns
+        if self.ceiling_interval_ns:
+            self.ceiled_until_ns -= self.ceiling_interval_ns
         return True
 
-    def expire(self, now: int) -> None:
-        """Forget tokens that can no longer share a window with one used at `now` or later."""
-        gone = bisect_right(self.times, now - self.hold_ns)
+    def expire(self, now: int, window_ns: int) -> None:
+        """Forget tokens that can no longer share a window with one used at `now` or later; remember the fullest window."""
+        times = self.times
+        gone = bisect_right(times, now - self.hold_ns)
         if gone:
-            del self.times[:gone]
+            for n in range(gone):
+                self.worst = max(self.worst, bisect_left(times, times[n] + window_ns) - n)
+            del times[:gone]
 
-    def used(self, now: int) -> int:
-        """Tokens whose time has come and that still count."""
-        return bisect_right(self.times, now) - bisect_right(self.times, now - self.hold_ns)
+    def fullest(self, window_ns: int, now: int) -> int:
+        """The most tokens in any window among those that are still remembered and whose time has come."""
+        times = self.times[: bisect_right(self.times, now)]
+        return max((bisect_left(times, at + window_ns) - n for n, at in enumerate(times)), default=0)
+
+    def used(self, now: int, span_ns: int = 0) -> int:
+        """Tokens whose time has come and that still count; those of the last `span_ns` if that is given."""
+        return bisect_right(self.times, now) - bisect_right(self.times, now - (span_ns or self.hold_ns))
 
 
 @dataclass(slots=True)
@@ -91,32 +129,53 @@ class Spacing:
     """The starts of calls on one spreadsheet: at least `gap_ns` apart, and after another lane's call at least its latency.
 
     Google advises one call at a time and a second between them (reference/sheets.md section 5). A lane's own calls follow
-    each other by construction, so between them only `gap_ns` counts.
+    each other by construction, so while nobody else wants the spreadsheet (`wanted_by`) only `gap_ns` counts between them;
+    with others about, its own next call waits as long as theirs, or they would wait until it is done.
     """
 
     gap_ns: int
     starts: list[tuple[int, int, str]] = field(default_factory=list)
+    recent: list[int] = field(default_factory=list)
+    wanted_by: dict[str, int] = field(default_factory=dict)
+    shut_until_ns: int = 0
 
     def earliest(self, t: int, who: str, latency_ns: int) -> int:
         """The first instant >= t at which `who` may start a call that takes `latency_ns`."""
+        if self.shut_until_ns > t:
+            t = self.shut_until_ns
+        gap = self.gap_ns
         for at, latency, other in self.starts:
-            after = self.gap_ns if other == who else max(self.gap_ns, latency)
-            before = self.gap_ns if other == who else max(self.gap_ns, latency_ns)
-            if t < at + after and t > at - before:
+            after = gap if other == who or gap > latency else latency
+            if t >= at + after:
+                continue
+            before = gap if other == who or gap > latency_ns else latency_ns
+            if t > at - before:
                 t = at + after
         return t
 
     def book(self, at: int, who: str, latency_ns: int) -> None:
         """Book a start at an instant that `earliest` named."""
-        insort(self.starts, (at, latency_ns, who))
+        starts = self.starts
+        if starts and starts[0][0] + max(self.gap_ns, starts[0][1]) < at - ROUNDS_OVERLAP_NS:
+            self.expire(at - ROUNDS_OVERLAP_NS)
+            starts = self.starts
+        insort(starts, (at, latency_ns, who))
+        insort(self.recent, at)
 
     def give_back(self, at: int, who: str) -> None:
         """Free a start that did not take place."""
         for start in self.starts:
             if start[0] == at and start[2] == who:
                 self.starts.remove(start)
-                return
+                break
+        if at in self.recent:
+            self.recent.remove(at)
 
     def expire(self, now: int) -> None:
         """Forget starts that no longer keep anybody away."""
         self.starts = [s for s in self.starts if s[0] + max(self.gap_ns, s[1]) > now]
+        del self.recent[: bisect_right(self.recent, now - RECENT_NS)]
+
+    def idle(self, now: int) -> bool:
+        """Whether nothing would be lost by forgetting it."""
+        return not (self.starts or self.recent or self.wanted_by) and self.shut_until_ns <= now

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from headgate.buckets import Buckets
-from headgate.models import SECOND_NS, Standing
-from headgate.ordering import CLASSES
+from headgate.health import KINDS, Health
+from headgate.models import (
+    SECOND_NS,
+    BucketView,
+    CircuitView,
+    ClassView,
+    LimiterView,
+    Standing,
+    WaiterView,
+)
+from headgate.ordering import CLASSES, stride
 from headgate.waiting import Lane, Token, Waiter
+
+if TYPE_CHECKING:
+    from headgate.limiter import Limiter
 
 LANES_OVERALL = 4096
 LANES_EACH = 64
 QUIET = "quiet after the limiter was lost"
 #: A changed instant is worth telling when it moved by this.
 NOTICED_NS = 2 * SECOND_NS
+#: More would not fit a query's answer, nor a person's eye.
+SHOWN_WAITERS = 500
+SHOWN_BUCKETS = 500
 
 
 def path_of(waiter: Waiter, lane: Lane) -> Token:
     """A lane's path through the buckets; its time means nothing."""
-    return Token(0, lane.kind, lane.user, lane.spreadsheet, waiter.who(lane), waiter.paced)
+    return Token(0, lane.kind, lane.user, lane.spreadsheet, lane.who, waiter.paced, waiter.served)
 
 
 def next_call(waiter: Waiter, buckets: Buckets, t: int) -> tuple[int, Lane] | None:
@@ -32,33 +47,68 @@ def next_call(waiter: Waiter, buckets: Buckets, t: int) -> tuple[int, Lane] | No
     return soonest
 
 
-def standing(
-    waiter: Waiter, waiters: Mapping[str, Waiter], buckets: Buckets, quiet_until_ns: int, now: int
-) -> Standing:
+def moving(limiter: Limiter, waiter: Waiter, reason: str = "", until_ns: int = 0) -> Standing:
+    """A holder's standing: how many are ahead, the rate it can expect, how many lanes it may name."""
+    return Standing(
+        reason=reason,
+        until_ns=until_ns,
+        ahead=limiter.queue.ahead(waiter),
+        rate_per_minute=expected_rate(limiter, waiter),
+        allowance=allowance(limiter),
+    )
+
+
+def allowance(limiter: Limiter) -> int:
+    """How many lanes each holder may name, so that all of them together stay bounded."""
+    return min(LANES_EACH, max(1, LANES_OVERALL // max(1, len(limiter.queue))))
+
+
+def expected_rate(limiter: Limiter, waiter: Waiter) -> float:
+    """Calls a minute that its owner's share promises it: what its kinds of call could make together."""
+    s = limiter.settings
+    minute = 60 * SECOND_NS / limiter.buckets.hold_ns
+    rate = 0.0
+    for kind in sorted({lane.kind for lane in waiter.lanes.values() if lane.calls > 0}):
+        limit = s.read_per_project if kind == "read" else s.write_per_project
+        rate += limit * minute * limiter.lines[kind].turns.share(waiter.served, waiter.key, waiter.weight)
+    return round(rate, 1)
+
+
+def standing(limiter: Limiter, waiter: Waiter, now: int) -> Standing:
     """What the holder waits for now; no reason if its next call is within the horizon."""
-    wanting = [other for other in waiters.values() if other.wants()]
-    rank = (CLASSES.index(waiter.priority), waiter.submitted_at_ns)
-    ahead = sum((CLASSES.index(other.priority), other.submitted_at_ns) < rank for other in wanting)
-    allowance = min(LANES_EACH, max(1, LANES_OVERALL // max(1, len(wanting))))
-    soonest = next_call(waiter, buckets, max(now, quiet_until_ns))
-    reason, until = "", 0
-    if soonest is not None and soonest[0] > now + buckets.settings.horizon_ns:
-        until = soonest[0]
-        reason = why(path_of(waiter, soonest[1]), buckets, quiet_until_ns, now)
-    return Standing(reason=reason, until_ns=until, ahead=ahead, allowance=allowance)
+    if limiter.paused_by:
+        return moving(limiter, waiter, f"project paused by {limiter.paused_by}")
+    buckets, quiet = limiter.buckets, limiter.quiet_until_ns
+    soonest = next_call(waiter, buckets, max(now, quiet))
+    if soonest is None:
+        return moving(limiter, waiter)
+    until, lane = soonest
+    if until > now + buckets.settings.horizon_ns:
+        return moving(limiter, waiter, why(path_of(waiter, lane), buckets, limiter.health, quiet, now), until)
+    ahead = limiter.queue.ahead(waiter)
+    if ahead and waiter.hungry_ns + 2 * buckets.settings.horizon_ns < now:
+        return moving(limiter, waiter, f"behind {ahead} other requests")
+    return moving(limiter, waiter)
 
 
-def why(path: Token, buckets: Buckets, quiet_until_ns: int, now: int) -> str:
+def why(path: Token, buckets: Buckets, health: Health, quiet_until_ns: int, now: int) -> str:
     """The bucket that holds a path up longest, in words."""
     if quiet_until_ns > now:
         return QUIET
+    if circuit := health.open_for(path.spreadsheet):
+        return health.why(circuit)
     own, project = buckets.user(path.kind, path.user), buckets.project(path.kind)
     if max(own.shut_until_ns, project.shut_until_ns) > now:
         return "cooling down after a 429"
     seconds = buckets.settings.window_ns / SECOND_NS
     if own.earliest(now, paced=False) >= project.earliest(now, paced=False):
-        return f"user {path.user} is at its {own.limit} {path.kind}s in {seconds:g} s"
-    return f"the project is at its {project.limit} {path.kind}s in {seconds:g} s"
+        name, what, bucket = f"user/{path.kind}/{path.user}", f"user {path.user}", own
+    else:
+        name, what, bucket = f"project/{path.kind}", "the project", project
+    ceiling = health.ceiling(name, now)
+    if ceiling < bucket.limit:
+        return f"{what} is at {ceiling} {path.kind}s in {seconds:g} s: others use the rest of its {bucket.limit}"
+    return f"{what} is at its {bucket.limit} {path.kind}s in {seconds:g} s"
 
 
 def alike(new: Standing, old: Standing | None) -> bool:
@@ -66,32 +116,129 @@ def alike(new: Standing, old: Standing | None) -> bool:
     return old is not None and old.reason == new.reason and abs(old.until_ns - new.until_ns) < NOTICED_NS
 
 
-def shown_buckets(buckets: Buckets, now: int) -> dict[str, dict[str, float]]:
-    """The buckets that are in use, in numbers."""
+# --- what a person sees of the limiter -------------------------------------------------------------------------------
+
+
+def view(limiter: Limiter, project: str, now: int) -> LimiterView:
+    """The limiter in numbers and words; the first of its waiters, by class and submission."""
+    holders = [holder for c in CLASSES for _, holder in limiter.queue.rows[c]]
+    stopped = [w.holder for w in limiter.waiters.values() if w.stopped and not w.wants()]
+    return LimiterView(
+        project=project,
+        epoch=limiter.epoch,
+        now_ns=now,
+        quiet_until_ns=limiter.quiet_until_ns,
+        settings=limiter.settings,
+        granted=limiter.granted,
+        returned=limiter.returned,
+        booked=sum(len(limiter.buckets.project(kind).times) for kind in KINDS),
+        throttled=limiter.health.throttled,
+        overloads=limiter.health.overloads,
+        paused_by=limiter.paused_by,
+        retry_budget=round(limiter.health.retries.left, 1),
+        buckets=shown_buckets(limiter, now),
+        classes=shown_classes(limiter, now),
+        circuits=shown_circuits(limiter, now),
+        waiters=tuple(
+            shown_waiter(limiter, limiter.waiters[holder], now) for holder in (holders + stopped)[:SHOWN_WAITERS]
+        ),
+        waiting=len(holders),
+    )
+
+
+def shown_buckets(limiter: Limiter, now: int) -> dict[str, BucketView]:
+    """The buckets that are in use, in numbers; the project's first."""
+    shown: dict[str, BucketView] = {}
+    buckets, health = limiter.buckets, limiter.health
+    for name in sorted(buckets.quotas)[: SHOWN_BUCKETS + 2]:
+        bucket = buckets.quotas[name]
+        if not (bucket.times or name.startswith("project") or name in health.pressures):
+            continue
+        pressure = health.pressures.get(name)
+        ceiling = health.ceiling(name, now)
+        shown[name] = BucketView(
+            limit=bucket.limit,
+            used=bucket.used(now),
+            booked=len(bucket.times),
+            free=max(0, bucket.limit - len(bucket.times)),
+            worst_window=max(bucket.worst, bucket.fullest(limiter.settings.window_ns, now)),
+            ceiling=ceiling,
+            used_by_others=bucket.limit - ceiling,
+            throttled=pressure.total if pressure else 0,
+            shut_until_ns=bucket.shut_until_ns if bucket.shut_until_ns > now else 0,
+        )
+    return shown
+
+
+def shown_classes(limiter: Limiter, now: int) -> tuple[ClassView, ...]:
+    """Each class of each kind that anybody is in."""
+    waits = longest_waits(limiter, now)
+    rows: list[ClassView] = []
+    for kind in KINDS:
+        turns = limiter.lines[kind].turns
+        for c in CLASSES:
+            calls = sum(turn.calls_before for (other, _), turn in turns.turns.items() if other == c)
+            if turns.wanting[c] or calls:
+                rows.append(
+                    ClassView(
+                        kind=kind,
+                        priority=c,
+                        floor=turns.floors[c],
+                        share=round(turns.shared().get(c, 0.0), 4),
+                        owners=turns.owners(c),
+                        lanes=turns.wanting[c],
+                        calls=calls,
+                        jain=round(turns.jain(c), 6),
+                        waits_ns=waits[c],
+                    )
+                )
+    return tuple(rows)
+
+
+def longest_waits(limiter: Limiter, now: int) -> dict[str, int]:
+    """For each class the longest time (ns) that a holder has wanted a call without getting one."""
+    waits: dict[str, int] = dict.fromkeys(CLASSES, 0)
+    for c in CLASSES:
+        for _, holder in limiter.queue.rows[c]:
+            waits[c] = max(waits[c], now - limiter.waiters[holder].hungry_ns)
+    return waits
+
+
+def shown_circuits(limiter: Limiter, now: int) -> dict[str, CircuitView]:
+    """The open circuits."""
     return {
-        name: {
-            "limit": bucket.limit,
-            "used": bucket.used(now),
-            "booked": len(bucket.times),
-            "free": max(0, bucket.limit - len(bucket.times)),
-        }
-        for name, bucket in sorted(buckets.quotas.items())
-        if bucket.times or name.startswith("project")
+        name: CircuitView(
+            why=limiter.health.why(name),
+            since_ns=circuit.opened_ns,
+            next_probe_ns=circuit.probe_at_ns,
+            out=circuit.out_until_ns > now,
+        )
+        for name, circuit in sorted(limiter.health.circuits.items())
+        if circuit.open
     }
 
 
-def shown_waiters(waiters: Iterable[Waiter]) -> tuple[dict[str, str | int | float], ...]:
-    """Who wants tokens or was stopped, and what each waits for."""
-    return tuple(
-        {
-            "holder": waiter.holder,
-            "priority": waiter.priority,
-            "owner": waiter.key,
-            "lanes": len(waiter.lanes),
-            "calls": sum(max(0, lane.calls) for lane in waiter.lanes.values()),
-            "stopped": waiter.stopped,
-            "waits_for": waiter.standing.reason if waiter.standing else "",
-        }
-        for waiter in waiters
-        if waiter.wants() or waiter.stopped
+def shown_waiter(limiter: Limiter, waiter: Waiter, now: int) -> WaiterView:
+    """One holder, with the parts of its rank."""
+    told = standing(limiter, waiter, now) if waiter.wants() else None
+    kinds = sorted({lane.kind for lane in waiter.lanes.values() if lane.calls > 0})
+    turns = limiter.lines[kinds[-1] if kinds else "write"].turns
+    turn = turns.turns.get((waiter.served, waiter.key))
+    behind = turns.virtual[waiter.served] - turn.passed if turn is not None and turn.lanes else 0
+    return WaiterView(
+        holder=waiter.holder,
+        owner=waiter.key,
+        priority=waiter.priority,
+        served_as=waiter.served,
+        aged=waiter.aged,
+        degraded_until_ns=limiter.degraded.get(waiter.key, 0) if waiter.priority == "urgent" else 0,
+        age_ns=max(0, now - waiter.hungry_ns) if waiter.wants() else 0,
+        share=round(turns.share(waiter.served, waiter.key, waiter.weight), 4),
+        deficit=round(behind / stride(waiter.weight), 2),
+        position=limiter.queue.position(waiter) + 1 if waiter.wants() else 0,
+        lanes=sum(lane.calls > 0 for lane in waiter.lanes.values()),
+        calls=sum(max(0, lane.calls) for lane in waiter.lanes.values()),
+        stopped=waiter.stopped,
+        waits_for=told.reason if told else "",
+        until_ns=told.until_ns if told else 0,
     )

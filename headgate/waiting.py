@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field
+from typing import Literal
 
 from headgate.models import Kind, Priority, Standing
+from headgate.quota import Spacing
+
+#: Where a lane stands: nowhere (it wants nothing), on its way to a known instant, in the line, or before its spreadsheet.
+Where = Literal["", "coming", "here", "parked"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Lane:
-    """What one lane wants and when it can send next."""
+    """What one lane wants and when it can send next. `version` tells a lane's present place in a heap from its old ones."""
 
+    waiter: Waiter
+    number: int
     kind: Kind
     user: str
     spreadsheet: str
-    calls: int
-    latency_ns: int
-    latency_p95_ns: int
+    calls: int = 0
+    latency_ns: int = 0
+    latency_p95_ns: int = 0
     free_at_ns: int = 0
+    who: str = ""
+    spacing: Spacing | None = None
+    where: Where = ""
+    due_ns: int = -1
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        """Set the name under which the lane's calls follow each other on a spreadsheet."""
+        self.who = f"{self.waiter.holder}/{self.user}/{self.kind}"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Waiter:
-    """One holder: its last word and the lanes that still want calls."""
+    """One holder: its last word and the lanes that still want calls. `served` is the class that it is served in now.
+
+    `hungry_ns` is since when it has wanted a call without getting one; `aged` says that this has raised its class.
+    """
 
     holder: str
     run: int
@@ -33,27 +53,28 @@ class Waiter:
     submitted_at_ns: int
     stopped: str = ""
     lanes: dict[int, Lane] = field(default_factory=dict)
-    unseen: list[tuple[int, dict[int, int]]] = field(default_factory=list)
+    unseen: list[int] = field(default_factory=list)
     heard_ns: int = 0
+    served: Priority = "normal"
+    hungry_ns: int = 0
+    aged: bool = False
+    wanting: int = 0
+    timed: bool = False
     standing: Standing | None = None
 
     @property
     def paced(self) -> bool:
-        """Whether its tokens keep to the pace: all but urgent ones do."""
-        return self.priority != "urgent"
+        """Whether its tokens keep to the pace: all but those served as urgent do."""
+        return self.served != "urgent"
 
     def wants(self) -> bool:
         """Whether any of its lanes wants a call."""
-        return any(lane.calls > 0 for lane in self.lanes.values())
-
-    def who(self, lane: Lane) -> str:
-        """The name under which the lane's calls follow each other on a spreadsheet."""
-        return f"{self.holder}/{lane.user}/{lane.kind}"
+        return self.wanting > 0
 
 
 @dataclass(slots=True)
 class Token:
-    """A booked token: its time and its path, so that it can be given back."""
+    """A booked token: its time, its path and the class that paid for it, so that it can be given back."""
 
     at_ns: int
     kind: Kind
@@ -61,27 +82,65 @@ class Token:
     spreadsheet: str
     who: str
     paced: bool
+    served: Priority
 
 
 @dataclass(slots=True)
 class Lease:
-    """The tokens of one grant that have not been handed back: lane -> position -> token."""
+    """The tokens of one grant by lane and position; None in place of one that was handed back. `probes`: lane -> circuit."""
 
     holder: str
-    priority: Priority
     key: str
     weight: float
     expires_ns: int
-    tokens: dict[int, dict[int, Token]]
+    tokens: dict[int, list[Token | None]]
+    probes: dict[int, str]
+
+    def count(self, lane: int) -> int:
+        """How many tokens the lane still has of it."""
+        return sum(token is not None for token in self.tokens.get(lane, ()))
 
 
 @dataclass(slots=True)
 class Place:
-    """A booking's place: a token booked ahead, until it is asked for again or lapses."""
+    """A booking's place: a token booked ahead, until it is asked for again or lapses. `probe` is the circuit that it tries."""
 
     token: Token
-    priority: Priority
     key: str
     lapses_ns: int
     latency_ns: int = 0
     given: bool = False
+    weight: float = 1.0
+    probe: str = ""
+
+
+@dataclass(slots=True)
+class Queue:
+    """Who wants tokens, by the class they are served in and by submission: to say how many are ahead in O(log n)."""
+
+    rows: dict[Priority, list[tuple[int, str]]] = field(default_factory=lambda: {"urgent": [], "normal": [], "low": []})
+
+    def add(self, waiter: Waiter) -> None:
+        """A holder begins to want tokens."""
+        insort(self.rows[waiter.served], (waiter.submitted_at_ns, waiter.holder))
+
+    def remove(self, waiter: Waiter) -> None:
+        """A holder wants none any more."""
+        rows = self.rows[waiter.served]
+        del rows[bisect_left(rows, (waiter.submitted_at_ns, waiter.holder))]
+
+    def position(self, waiter: Waiter) -> int:
+        """How many holders of its class were submitted before."""
+        return bisect_left(self.rows[waiter.served], (waiter.submitted_at_ns, waiter.holder))
+
+    def ahead(self, waiter: Waiter) -> int:
+        """How many holders are ahead: all of higher classes, and those of its own that were submitted before."""
+        count = self.position(waiter)
+        for c, rows in self.rows.items():
+            if c == waiter.served:
+                break
+            count += len(rows)
+        return count
+
+    def __len__(self) -> int:
+        return sum(len(rows) for rows in self.rows.values())

@@ -203,7 +203,7 @@ def test_bookings_alone_do_not_make_the_limiter_grow() -> None:
     for n in range(500):
         now = NOW + n * 3 * SECOND_NS
         limiter.book(now, Booking(id=f"b{n}", holder="h", kind="write", user="u", spreadsheet=f"s{n}"))
-    assert len(limiter.places) < 60
+    assert len(limiter.bookings.places) < 60
     assert sum(len(bucket.times) for bucket in limiter.buckets.quotas.values()) < 100
 
 

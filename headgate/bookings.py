@@ -1,0 +1,87 @@
+"""The places of later attempts, and of scripts outside: one token each, booked ahead, kept until it is asked for or lapses.
+
+Rules:
+
+1. A booking gets the first token that is free on its path, not before its owner's clock: owners that book get at most their
+   share of the quota, one call after the other, and pay for it in their turns.
+2. `NotUntil` is exact: asked again at its instant under the same id, the token is there, whatever was granted meanwhile.
+3. A token that was given out stays booked, since a call may be under way with it, unless its holder says that it was not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from headgate.buckets import Buckets
+from headgate.models import SECOND_NS, Booking, Priority
+from headgate.ordering import CLASSES, Turns
+from headgate.waiting import Place, Token
+
+BOOKING_LAPSES_NS = 10 * SECOND_NS
+#: An owner that has not booked lately may book so many calls at once.
+BOOKED_AT_ONCE = 4
+
+
+@dataclass(slots=True)
+class Bookings:
+    """Places by booking id, and the clocks of owners and users: when the next of each is due (ns)."""
+
+    buckets: Buckets
+    places: dict[str, Place] = field(default_factory=dict)
+    clocks: dict[str, int] = field(default_factory=dict)
+
+    def take(self, soonest: int, booking: Booking, served: Priority, turns: Turns) -> Place:
+        """Book a token not before `soonest` and keep it as the booking's place; its class and owner pay for it."""
+        who = f"{booking.holder}/{booking.user}/{booking.kind}"
+        path = Token(0, booking.kind, booking.user, booking.spreadsheet, who, paced=False, served=served)
+        names = self._tick(soonest, booking, served, turns)
+        token = self._ahead(max(soonest, *(self.clocks[n] for n in names)), path, booking.latency_ns)
+        place = Place(
+            token, booking.fairness_key, token.at_ns + BOOKING_LAPSES_NS, booking.latency_ns, weight=booking.weight
+        )
+        self.places[booking.id] = place
+        here = [c for c in CLASSES if turns.wanting[c] or c == served]
+        turns.charge(served, booking.fairness_key, booking.weight, here)
+        return place
+
+    def drop(self, booking_id: str, turns: Callable[[str], Turns]) -> Place | None:
+        """Leave a place; a token that was not given out is free again, and refunded."""
+        place = self.places.pop(booking_id, None)
+        if place is not None and not place.given:
+            self.refund(place, turns(place.token.kind))
+        return place
+
+    def refund(self, place: Place, turns: Turns) -> None:
+        """Free a place's token."""
+        self.buckets.give_back(place.token)
+        turns.refund(place.token.served, place.key, place.weight)
+
+    def expire(self, now: int, soonest: int, turns: Callable[[str], Turns]) -> None:
+        """Drop lapsed places; move on those whose token's time has passed without anybody asking."""
+        for booking_id, place in list(self.places.items()):
+            lapsed = place.token.at_ns + self.buckets.hold_ns if place.given else place.lapses_ns
+            if lapsed < now:
+                self.drop(booking_id, turns)
+            elif not place.given and place.token.at_ns < now:
+                self.buckets.give_back(place.token)
+                place.token = self._ahead(soonest, place.token, place.latency_ns)
+        self.clocks = {name: at for name, at in self.clocks.items() if at > now}
+
+    def _ahead(self, soonest: int, path: Token, latency_ns: int) -> Token:
+        at = self.buckets.earliest(soonest, path, latency_ns)
+        token = Token(at, path.kind, path.user, path.spreadsheet, path.who, path.paced, path.served)
+        self.buckets.take(token, latency_ns)
+        return token
+
+    def _tick(self, soonest: int, booking: Booking, served: Priority, turns: Turns) -> tuple[str, str]:
+        """Move on the clocks of the booking's owner and user by one call; each names the first instant that it allows."""
+        project, own = self.buckets.project(booking.kind), self.buckets.user(booking.kind, booking.user)
+        mates = f"owner/{booking.kind}/{served}/"
+        owner = mates + booking.fairness_key
+        others = sum(at > soonest for name, at in self.clocks.items() if name != owner and name.startswith(mates))
+        share = turns.share(served, booking.fairness_key, booking.weight) / (1 + others)
+        user = f"user/{booking.kind}/{booking.user}"
+        for name, interval in ((owner, int(project.interval_ns / max(share, 0.001))), (user, own.interval_ns)):
+            self.clocks[name] = max(self.clocks.get(name, 0), soonest - BOOKED_AT_ONCE * interval) + interval
+        return owner, user
