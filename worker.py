@@ -31,6 +31,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.alerts import AlertActivities
 from activities.batches import Batches
 from activities.bookings import Desk
 from activities.calls import CallActivities
@@ -41,6 +42,7 @@ from activities.plan import PlanActivities
 from activities.results import Results
 from activities.sending import Sender
 from activities.store import Store
+from activities.webhook import Webhook
 from headgate.settings import Settings
 from workflows import names
 from workflows.bulk_request import BulkRequestWorkflow
@@ -92,10 +94,11 @@ def send_worker(client: Client, settings: Settings | None = None) -> Worker:
         await start_limiter(client, project)
 
     calls = CallActivities(sender, Desk(client, clock, names.rate_limiter_id, revive), clock, ask)
+    alerts = AlertActivities(None if settings.alert_webhook is None else Webhook.open(settings.alert_webhook))
     return Worker(
         client,
         task_queue=names.SEND_QUEUE,
-        activities=[calls.send_lease, calls.resend_batch, calls.ask_limiter],
+        activities=[calls.send_lease, calls.resend_batch, calls.ask_limiter, alerts.raise_alert],
         max_concurrent_activities=500,
         graceful_shutdown_timeout=FINISH_WITHIN,
     )

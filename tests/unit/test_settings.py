@@ -88,3 +88,59 @@ def test_nothing_secret_shows() -> None:
         Settings.from_environ({"HEADGATE_CREDENTIALS": "/keys/secret.json", "HEADGATE_STORE": "az://x/y?sig=secret"})
     )
     assert "secret" not in shown
+
+
+WEBHOOK = {"HEADGATE_ALERT_WEBHOOK": "https://hooks.example/x", "HEADGATE_ALERT_KEY_FILE": "/keys/alerts-2030.key"}
+
+
+def test_nobody_is_told_by_default() -> None:
+    """Also where the key is there already and only the webhook is not."""
+    settings = Settings.from_environ({"HEADGATE_ALERT_KEY_FILE": "/keys/k", "HEADGATE_ALERT_WEBHOOK": ""})
+    assert settings.alert_webhook is None
+
+
+def test_a_webhook_and_its_key() -> None:
+    """The key is named after its file unless it is given a name."""
+    webhook = Settings.from_environ(WEBHOOK).alert_webhook
+    assert webhook is not None
+    assert (webhook.url, webhook.key_file) == ("https://hooks.example/x", Path("/keys/alerts-2030.key"))
+    assert (webhook.key_name, webhook.loopback) == ("alerts-2030", False)
+    named = Settings.from_environ({**WEBHOOK, "HEADGATE_ALERT_KEY_NAME": "k1"}).alert_webhook
+    assert named is not None
+    assert named.key_name == "k1"
+
+
+def test_a_webhook_on_this_machine_is_for_tests() -> None:
+    local = {**WEBHOOK, "HEADGATE_ALERT_WEBHOOK": "http://127.0.0.1:9/x"}
+    with pytest.raises(InvalidRequest, match="HEADGATE_ALERT_LOOPBACK=1"):
+        Settings.from_environ(local)
+    webhook = Settings.from_environ({**local, "HEADGATE_ALERT_LOOPBACK": "1"}).alert_webhook
+    assert webhook is not None
+    assert webhook.loopback
+
+
+@pytest.mark.parametrize(
+    ("environ", "why"),
+    [
+        ({"HEADGATE_ALERT_KEY_FILE": ""}, "name its file with HEADGATE_ALERT_KEY_FILE"),
+        ({"HEADGATE_ALERT_KEY_FILE": "/keys/a b.key"}, "HEADGATE_ALERT_KEY_NAME must be"),
+        ({"HEADGATE_ALERT_KEY_NAME": "a\nb"}, "HEADGATE_ALERT_KEY_NAME must be"),
+        ({"HEADGATE_ALERT_KEY_NAME": "x" * 129}, "HEADGATE_ALERT_KEY_NAME must be"),
+        ({"HEADGATE_ALERT_WEBHOOK": "http://hooks.example/secret"}, "must start with https://"),
+        ({"HEADGATE_ALERT_WEBHOOK": "https://ana:secret@hooks.example"}, "take them out"),
+        ({"HEADGATE_ALERT_WEBHOOK": "hooks.example/secret"}, "HEADGATE_ALERT_WEBHOOK is not an address"),
+        ({"HEADGATE_ALERT_LOOPBACK": "perhaps"}, "set it to 1 or 0"),
+    ],
+)
+def test_a_wrong_setting_says_what_to_do(environ: dict[str, str], why: str) -> None:
+    with pytest.raises(InvalidRequest, match=why) as caught:
+        Settings.from_environ({**WEBHOOK, **environ})
+    assert "secret" not in str(caught.value)
+
+
+def test_a_webhooks_address_does_not_show() -> None:
+    """Many a receiver's address holds a token of its own."""
+    shown = repr(Settings.from_environ({**WEBHOOK, "HEADGATE_ALERT_WEBHOOK": "https://hooks.example/secret?t=secret"}))
+    assert "secret" not in shown
+    assert "hooks.example" not in shown
+    assert "/keys" not in shown
