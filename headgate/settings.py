@@ -9,6 +9,8 @@
     HEADGATE_ALERT_KEY_FILE        a file with the key that signs what is told there
     HEADGATE_ALERT_KEY_NAME        the key's name, which is told as well; default: the file's name without its ending
     HEADGATE_ALERT_LOOPBACK        1 lets the webhook be on this machine, also without TLS: for tests
+    HEADGATE_METRICS_PORT          Prometheus metrics of the worker's processes, from this port on; default: none
+    HEADGATE_METRICS_ADDRESS       the IP address where they are served; default 127.0.0.1
 
 No setting that may hold a secret shows in a `repr`.
 """
@@ -28,6 +30,9 @@ from headgate.errors import InvalidRequest
 from headgate.models import NAME_PATTERN
 
 SHEETS_URL: Final = "https://sheets.googleapis.com"
+LOOPBACK: Final = "127.0.0.1"
+#: The worker's processes; each serves its metrics on a port of its own.
+PROCESSES: Final = 3
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"", "0", "false", "no", "off"})
 
@@ -75,9 +80,18 @@ class Settings:
     cache_dir: Path
     allow_foreign_host: bool = False
     alert_webhook: WebhookSettings | None = None
+    metrics_port: int | None = None
+    metrics_address: str = LOOPBACK
 
     def __post_init__(self) -> None:
         _check_address(self.sheets_url)
+
+    def metrics_bound_to(self, place: int) -> str | None:
+        """Where the worker's process at that place (0, 1, 2) serves its metrics, if it does."""
+        if self.metrics_port is None:
+            return None
+        host = f"[{self.metrics_address}]" if ":" in self.metrics_address else self.metrics_address
+        return f"{host}:{self.metrics_port + place}"
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], *, platform: str = sys.platform) -> Self:
@@ -90,6 +104,8 @@ class Settings:
             cache_dir=Path(environ.get("HEADGATE_CACHE") or _user_dir(environ, platform, "cache")).expanduser(),
             allow_foreign_host=_yes_or_no(environ, "HEADGATE_ALLOW_FOREIGN_HOST"),
             alert_webhook=WebhookSettings.from_environ(environ),
+            metrics_port=_metrics_port(environ),
+            metrics_address=_ip_address(environ, "HEADGATE_METRICS_ADDRESS"),
         )
 
 
@@ -143,6 +159,26 @@ def _parts(name: str, url: str, example: str) -> SplitResult:
     if not parts.hostname or port == 0:
         raise InvalidRequest(f"{name} is not an address: write it like {example}.")
     return parts
+
+
+def _metrics_port(environ: Mapping[str, str]) -> int | None:
+    said = environ.get("HEADGATE_METRICS_PORT", "").strip()
+    if not said:
+        return None
+    last = 65536 - PROCESSES
+    if not (said.isascii() and said.isdigit() and len(said) <= 5 and 0 < int(said) <= last):
+        raise InvalidRequest(
+            f"HEADGATE_METRICS_PORT is {said[:40]!r}: set it to a port from 1 to {last}; the next two are used as well."
+        )
+    return int(said)
+
+
+def _ip_address(environ: Mapping[str, str], name: str) -> str:
+    said = environ.get(name, "").strip() or LOOPBACK
+    try:
+        return str(ip_address(said))
+    except ValueError:
+        raise InvalidRequest(f"{name} is {said[:40]!r}: set it to an IP address, {LOOPBACK} or 0.0.0.0.") from None
 
 
 def _yes_or_no(environ: Mapping[str, str], name: str) -> bool:
