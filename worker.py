@@ -5,6 +5,8 @@
 1. A process that ends without being asked to is started again, after a pause that grows while it keeps ending.
 2. SIGTERM or SIGINT ends all in good order: what is under way may finish. A second SIGINT ends them at once.
 3. No process outlives the supervisor, not even one that was killed: each watches a pipe whose other end is the supervisor's.
+4. With `HEADGATE_METRICS_PORT` each process serves its metrics to Prometheus: workflows on that port, sending and
+   planning on the next two.
 """
 
 from __future__ import annotations
@@ -27,10 +29,12 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.alerts import AlertActivities
 from activities.batches import Batches
 from activities.bookings import Desk
 from activities.calls import CallActivities
@@ -41,6 +45,8 @@ from activities.plan import PlanActivities
 from activities.results import Results
 from activities.sending import Sender
 from activities.store import Store
+from activities.webhook import Webhook
+from headgate.errors import InvalidRequest
 from headgate.settings import Settings
 from workflows import names
 from workflows.bulk_request import BulkRequestWorkflow
@@ -92,10 +98,11 @@ def send_worker(client: Client, settings: Settings | None = None) -> Worker:
         await start_limiter(client, project)
 
     calls = CallActivities(sender, Desk(client, clock, names.rate_limiter_id, revive), clock, ask)
+    alerts = AlertActivities(None if settings.alert_webhook is None else Webhook.open(settings.alert_webhook))
     return Worker(
         client,
         task_queue=names.SEND_QUEUE,
-        activities=[calls.send_lease, calls.resend_batch, calls.ask_limiter],
+        activities=[calls.send_lease, calls.resend_batch, calls.ask_limiter, alerts.raise_alert],
         max_concurrent_activities=500,
         graceful_shutdown_timeout=FINISH_WITHIN,
     )
@@ -119,6 +126,7 @@ def _credentials(settings: Settings) -> Credentials:
     return Credentials.read(settings.credentials, settings.sheets_url, allow_foreign_host=settings.allow_foreign_host)
 
 
+#: Their order is that of the metrics ports: what a limiter counts is on the first.
 ROLES: Final[Mapping[str, Callable[[Client], Worker]]] = {
     "workflows": workflow_worker,
     "send": send_worker,
@@ -131,7 +139,8 @@ async def run_role(role: str, roles: Mapping[str, Callable[[Client], Worker]] = 
     asked = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, asked.set)
-    client = await unless(asked, connected())
+    runtime = measured(Settings.from_environ(os.environ).metrics_bound_to([*roles].index(role)))
+    client = await unless(asked, connected(runtime))
     if client is None:
         return
     worker = roles[role](client)
@@ -144,7 +153,19 @@ async def run_role(role: str, roles: Mapping[str, Callable[[Client], Worker]] = 
     await running
 
 
-async def connected() -> Client:
+def measured(address: str | None) -> Runtime | None:
+    """A runtime that serves its metrics at an address, if there is one; raises `InvalidRequest` when it cannot."""
+    if address is None:
+        return None
+    try:
+        runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=address)))
+    except ValueError as error:
+        raise InvalidRequest(f"metrics cannot be served at {address}, see HEADGATE_METRICS_PORT: {error}") from None
+    log.info("Metrics served", extra={"url": f"http://{address}/metrics"})
+    return runtime
+
+
+async def connected(runtime: Runtime | None = None) -> Client:
     """A client of the configured server; a server that cannot be reached is waited for."""
     config = ClientConfig.load_client_connect_config()
     config.setdefault("target_host", DEFAULT_ADDRESS)
@@ -153,7 +174,7 @@ async def connected() -> Client:
     while True:
         try:
             async with asyncio.timeout(10):
-                client = await Client.connect(**config, data_converter=pydantic_data_converter)
+                client = await Client.connect(**config, data_converter=pydantic_data_converter, runtime=runtime)
                 await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
         except (RuntimeError, RPCError, TimeoutError) as error:
             if time.monotonic() >= say_at:
@@ -313,6 +334,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     role: str | None = parser.parse_args(arguments).role
     log_to_stderr()
     if role is None:
+        try:
+            Settings.from_environ(os.environ)
+        except InvalidRequest as mistake:
+            log.error("Settings refused", extra={"why": mistake})  # noqa: TRY400  # a sentence, for whom a traceback is noise
+            return 2
         commands = {name: [sys.executable, "-m", "worker", "--role", name] for name in ROLES}
         return asyncio.run(supervise(commands))
     end_with_owner()

@@ -5,12 +5,19 @@
     HEADGATE_STORE                 a folder, or a URL with s3://, gs:// or az://; default: the user's data folder
     HEADGATE_CACHE                 what can be made again, the server's binary for instance; default: the user's cache folder
     HEADGATE_ALLOW_FOREIGN_HOST    1 lets credentials other than static tokens go to a host that is not Google's
+    HEADGATE_ALERT_WEBHOOK         the https address that is told of alerts; default: nobody
+    HEADGATE_ALERT_KEY_FILE        a file with the key that signs what is told there
+    HEADGATE_ALERT_KEY_NAME        the key's name, which is told as well; default: the file's name without its ending
+    HEADGATE_ALERT_LOOPBACK        1 lets the webhook be on this machine, also without TLS: for tests
+    HEADGATE_METRICS_PORT          Prometheus metrics of the worker's processes, from this port on; default: none
+    HEADGATE_METRICS_ADDRESS       the IP address where they are served; default 127.0.0.1
 
 No setting that may hold a secret shows in a `repr`.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,10 +27,47 @@ from typing import Final, Self
 from urllib.parse import SplitResult, urlsplit
 
 from headgate.errors import InvalidRequest
+from headgate.models import NAME_PATTERN
 
 SHEETS_URL: Final = "https://sheets.googleapis.com"
+LOOPBACK: Final = "127.0.0.1"
+#: The worker's processes; each serves its metrics on a port of its own.
+PROCESSES: Final = 3
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"", "0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookSettings:
+    """Who is told of alerts, and with which key that is signed; the address may hold a secret of the receiver's."""
+
+    url: str = field(repr=False)
+    key_file: Path = field(repr=False)
+    key_name: str
+    loopback: bool = False
+
+    def __post_init__(self) -> None:
+        check_webhook(self.url, loopback=self.loopback)
+        if not re.fullmatch(NAME_PATTERN, self.key_name):
+            raise InvalidRequest(
+                "HEADGATE_ALERT_KEY_NAME must be 1 to 128 letters, digits or _ . @ -; without it the key file's name counts."
+            )
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self | None:
+        """The webhook that these environment variables name, if they name one."""
+        url = environ.get("HEADGATE_ALERT_WEBHOOK", "")
+        key_file = environ.get("HEADGATE_ALERT_KEY_FILE", "")
+        loopback = _yes_or_no(environ, "HEADGATE_ALERT_LOOPBACK")
+        if not url:
+            return None
+        if not key_file:
+            raise InvalidRequest(
+                "HEADGATE_ALERT_WEBHOOK needs a key to sign with: name its file with HEADGATE_ALERT_KEY_FILE."
+            )
+        path = Path(key_file).expanduser()
+        name = environ.get("HEADGATE_ALERT_KEY_NAME") or path.stem
+        return cls(url=url, key_file=path, key_name=name, loopback=loopback)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +79,19 @@ class Settings:
     store: str = field(repr=False)
     cache_dir: Path
     allow_foreign_host: bool = False
+    alert_webhook: WebhookSettings | None = None
+    metrics_port: int | None = None
+    metrics_address: str = LOOPBACK
 
     def __post_init__(self) -> None:
         _check_address(self.sheets_url)
+
+    def metrics_bound_to(self, place: int) -> str | None:
+        """Where the worker's process at that place (0, 1, 2) serves its metrics, if it does."""
+        if self.metrics_port is None:
+            return None
+        host = f"[{self.metrics_address}]" if ":" in self.metrics_address else self.metrics_address
+        return f"{host}:{self.metrics_port + place}"
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], *, platform: str = sys.platform) -> Self:
@@ -49,6 +103,9 @@ class Settings:
             store=environ.get("HEADGATE_STORE") or str(_user_dir(environ, platform, "data") / "store"),
             cache_dir=Path(environ.get("HEADGATE_CACHE") or _user_dir(environ, platform, "cache")).expanduser(),
             allow_foreign_host=_yes_or_no(environ, "HEADGATE_ALLOW_FOREIGN_HOST"),
+            alert_webhook=WebhookSettings.from_environ(environ),
+            metrics_port=_metrics_port(environ),
+            metrics_address=_ip_address(environ, "HEADGATE_METRICS_ADDRESS"),
         )
 
 
@@ -62,32 +119,66 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def check_webhook(url: str, *, loopback: bool = False) -> None:
+    """Raises `InvalidRequest` for an address that no signed message may go to; `loopback` permits this machine."""
+    name = "HEADGATE_ALERT_WEBHOOK"
+    parts = _parts(name, url, "https://alerts.example.com/headgate")
+    if parts.username or parts.password or parts.fragment:
+        raise InvalidRequest(f"{name} must not hold a user name, a password or a # part: take them out.")
+    if is_loopback(parts.hostname or ""):
+        if not loopback:
+            raise InvalidRequest(f"{name} names this machine: set HEADGATE_ALERT_LOOPBACK=1 if this is a test.")
+        if parts.scheme not in {"http", "https"}:
+            raise InvalidRequest(f"{name} must start with http:// or https://.")
+    elif parts.scheme != "https":
+        raise InvalidRequest(f"{name} must start with https://.")
+
+
 def _check_address(url: str) -> None:
-    parts = _parts(url)
+    name = "HEADGATE_SHEETS_URL"
+    parts = _parts(name, url, SHEETS_URL)
     host = parts.hostname or ""
     if parts.username or parts.password or parts.query or parts.fragment:
         raise InvalidRequest(
-            "HEADGATE_SHEETS_URL must be an address alone: take out the user name, the password and what follows ? or #."
+            f"{name} must be an address alone: take out the user name, the password and what follows ? or #."
         )
     if is_loopback(host):
         if parts.scheme not in {"http", "https"}:
-            raise InvalidRequest(f"HEADGATE_SHEETS_URL {url!r} must start with http:// or https://.")
+            raise InvalidRequest(f"{name} {url!r} must start with http:// or https://.")
         return
     if parts.scheme != "https":
-        raise InvalidRequest(
-            f"HEADGATE_SHEETS_URL {url!r} must start with https://: only this machine may be spoken to without."
-        )
+        raise InvalidRequest(f"{name} {url!r} must start with https://: only this machine may be spoken to without.")
 
 
-def _parts(url: str) -> SplitResult:
+def _parts(name: str, url: str, example: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
     if not parts.hostname or port == 0:
-        raise InvalidRequest(f"HEADGATE_SHEETS_URL is not an address: write it like {SHEETS_URL}.")
+        raise InvalidRequest(f"{name} is not an address: write it like {example}.")
     return parts
+
+
+def _metrics_port(environ: Mapping[str, str]) -> int | None:
+    said = environ.get("HEADGATE_METRICS_PORT", "").strip()
+    if not said:
+        return None
+    last = 65536 - PROCESSES
+    if not (said.isascii() and said.isdigit() and len(said) <= 5 and 0 < int(said) <= last):
+        raise InvalidRequest(
+            f"HEADGATE_METRICS_PORT is {said[:40]!r}: set it to a port from 1 to {last}; the next two are used as well."
+        )
+    return int(said)
+
+
+def _ip_address(environ: Mapping[str, str], name: str) -> str:
+    said = environ.get(name, "").strip() or LOOPBACK
+    try:
+        return str(ip_address(said))
+    except ValueError:
+        raise InvalidRequest(f"{name} is {said[:40]!r}: set it to an IP address, {LOOPBACK} or 0.0.0.0.") from None
 
 
 def _yes_or_no(environ: Mapping[str, str], name: str) -> bool:

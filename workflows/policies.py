@@ -46,3 +46,15 @@ ASK: Final[dict[str, Any]] = {
     "start_to_close_timeout": timedelta(seconds=20),
     "retry_policy": RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=10)),
 }
+#: A receiver may be away for some minutes; an alert that is older than that is no news, and the log has it.
+ALERT: Final[dict[str, Any]] = {
+    "task_queue": names.SEND_QUEUE,
+    "start_to_close_timeout": timedelta(seconds=30),
+    "schedule_to_close_timeout": timedelta(minutes=10),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        backoff_coefficient=2,
+        maximum_interval=timedelta(seconds=60),
+        non_retryable_error_types=["InvalidRequest"],
+    ),
+}

@@ -88,3 +88,77 @@ def test_nothing_secret_shows() -> None:
         Settings.from_environ({"HEADGATE_CREDENTIALS": "/keys/secret.json", "HEADGATE_STORE": "az://x/y?sig=secret"})
     )
     assert "secret" not in shown
+
+
+WEBHOOK = {"HEADGATE_ALERT_WEBHOOK": "https://hooks.example/x", "HEADGATE_ALERT_KEY_FILE": "/keys/alerts-2030.key"}
+
+
+def test_nobody_is_told_and_nothing_is_served_by_default() -> None:
+    """Also where the key is there already and only the webhook is not."""
+    settings = Settings.from_environ({"HEADGATE_ALERT_KEY_FILE": "/keys/k", "HEADGATE_ALERT_WEBHOOK": ""})
+    assert settings.alert_webhook is None
+    assert settings.metrics_bound_to(0) is None
+
+
+def test_a_webhook_and_its_key() -> None:
+    """The key is named after its file unless it is given a name."""
+    webhook = Settings.from_environ(WEBHOOK).alert_webhook
+    assert webhook is not None
+    assert (webhook.url, webhook.key_file) == ("https://hooks.example/x", Path("/keys/alerts-2030.key"))
+    assert (webhook.key_name, webhook.loopback) == ("alerts-2030", False)
+    named = Settings.from_environ({**WEBHOOK, "HEADGATE_ALERT_KEY_NAME": "k1"}).alert_webhook
+    assert named is not None
+    assert named.key_name == "k1"
+
+
+def test_a_webhook_on_this_machine_is_for_tests() -> None:
+    local = {**WEBHOOK, "HEADGATE_ALERT_WEBHOOK": "http://127.0.0.1:9/x"}
+    with pytest.raises(InvalidRequest, match="HEADGATE_ALERT_LOOPBACK=1"):
+        Settings.from_environ(local)
+    webhook = Settings.from_environ({**local, "HEADGATE_ALERT_LOOPBACK": "1"}).alert_webhook
+    assert webhook is not None
+    assert webhook.loopback
+
+
+@pytest.mark.parametrize(
+    ("environ", "why"),
+    [
+        ({"HEADGATE_ALERT_KEY_FILE": ""}, "name its file with HEADGATE_ALERT_KEY_FILE"),
+        ({"HEADGATE_ALERT_KEY_FILE": "/keys/a b.key"}, "HEADGATE_ALERT_KEY_NAME must be"),
+        ({"HEADGATE_ALERT_KEY_NAME": "a\nb"}, "HEADGATE_ALERT_KEY_NAME must be"),
+        ({"HEADGATE_ALERT_KEY_NAME": "x" * 129}, "HEADGATE_ALERT_KEY_NAME must be"),
+        ({"HEADGATE_ALERT_WEBHOOK": "http://hooks.example/secret"}, "must start with https://"),
+        ({"HEADGATE_ALERT_WEBHOOK": "https://ana:secret@hooks.example"}, "take them out"),
+        ({"HEADGATE_ALERT_WEBHOOK": "hooks.example/secret"}, "HEADGATE_ALERT_WEBHOOK is not an address"),
+        ({"HEADGATE_ALERT_LOOPBACK": "perhaps"}, "set it to 1 or 0"),
+        ({"HEADGATE_METRICS_PORT": "high"}, "set it to a port from 1 to 65533"),
+        ({"HEADGATE_METRICS_PORT": "65534"}, "set it to a port from 1 to 65533"),
+        ({"HEADGATE_METRICS_PORT": "0"}, "set it to a port from 1 to 65533"),
+        ({"HEADGATE_METRICS_PORT": "-1"}, "set it to a port from 1 to 65533"),
+        ({"HEADGATE_METRICS_PORT": "²"}, "set it to a port from 1 to 65533"),
+        ({"HEADGATE_METRICS_ADDRESS": "localhost"}, "set it to an IP address"),
+    ],
+)
+def test_a_wrong_setting_says_what_to_do(environ: dict[str, str], why: str) -> None:
+    with pytest.raises(InvalidRequest, match=why) as caught:
+        Settings.from_environ({**WEBHOOK, **environ})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "bound_to"),
+    [("", "127.0.0.1:9464"), ("0.0.0.0", "0.0.0.0:9464"), ("::1", "[::1]:9464")],
+)
+def test_each_process_serves_its_metrics_on_a_port_of_its_own(address: str, bound_to: str) -> None:
+    """On this machine unless another address is named; the first port is that of the workflows."""
+    settings = Settings.from_environ({"HEADGATE_METRICS_PORT": "9464", "HEADGATE_METRICS_ADDRESS": address})
+    assert settings.metrics_bound_to(0) == bound_to
+    assert settings.metrics_bound_to(2) == bound_to.replace("9464", "9466")
+
+
+def test_a_webhooks_address_does_not_show() -> None:
+    """Many a receiver's address holds a token of its own."""
+    shown = repr(Settings.from_environ({**WEBHOOK, "HEADGATE_ALERT_WEBHOOK": "https://hooks.example/secret?t=secret"}))
+    assert "secret" not in shown
+    assert "hooks.example" not in shown
+    assert "/keys" not in shown
