@@ -6,6 +6,7 @@ HeadgateError            the docstring is the default message
   Unreachable            a service could not be reached: exit code 3
   NoReply                a call ended without a readable answer: its effect is unknown
   StaleToken             the token's time had passed before the request was written: nothing was sent
+  NoToken                no token came within the time that the caller had for it; also a `TimeoutError`
 """
 
 from __future__ import annotations
@@ -36,3 +37,7 @@ class NoReply(HeadgateError):
 
 class StaleToken(HeadgateError):
     """The token's time had passed before the request was written; nothing was sent."""
+
+
+class NoToken(HeadgateError, TimeoutError):
+    """No token came in time."""
