@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -183,3 +186,39 @@ async def test_a_server_that_went_away_is_said(start_server: StartServer) -> Non
     with pytest.raises(Unreachable, match="does not answer"):
         async with headgate_tokens("p", "bot", "read", client=client):
             pass
+
+
+async def test_the_example_runs(stack: Stack) -> None:
+    """As the page says, as a process of its own: one call a token, by the user that it names."""
+    stack.spreadsheets("shop-example")
+    project = await stack.project()
+    command = [sys.executable, "-m", "starter.examples.outside", "--project", project, "--user", "ana", "--calls", "4"]
+    command += ["--spreadsheet", "shop-example", "--range", "Orders!A1:B2"]
+    environ = {
+        **os.environ,
+        "TEMPORAL_ADDRESS": address_of(stack.client),
+        "HEADGATE_SHEETS_URL": stack.emulator.url,
+    }
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4
+    assert [(call["user"], call["status"]) for call in stack.calls("shop-example")] == [("ana", 200)] * 4
+    assert (await limiter(stack, project)).booked == 4
+
+
+async def test_the_example_explains_itself_and_its_mistakes() -> None:
+    """`--help` names every option; a mistake is one sentence and exit code 2."""
+    command = [sys.executable, "-m", "starter.examples.outside"]
+    helped, mistaken = await asyncio.gather(
+        *(
+            asyncio.to_thread(
+                subprocess.run, [*command, *more], capture_output=True, text=True, timeout=60, check=False
+            )
+            for more in (["--help"], ["--calls", "0"])
+        )
+    )
+    assert helped.returncode == 0
+    assert "--spreadsheet" in helped.stdout
+    assert (mistaken.returncode, mistaken.stderr) == (2, "InvalidRequest: calls=0 must be at least 1\n")

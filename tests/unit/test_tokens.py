@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import inspect
+import re
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -524,3 +528,20 @@ def test_whatever_scripts_do_every_token_is_used_in_time_or_handed_back(
 
 async def _all(tokens: Tokens) -> list[Token]:
     return [token async for token in tokens]
+
+
+def test_the_pages_examples_are_python_that_this_release_takes() -> None:
+    """Every block compiles, and every call of `headgate_tokens` in it has arguments that exist."""
+    page = (Path(__file__).parents[2] / "docs" / "outside.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    checked = 0
+    for block in blocks:
+        tree = compile(block, "docs/outside.md", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "headgate_tokens":
+                inspect.signature(headgate_tokens).bind(*call.args, **{str(word.arg): 0 for word in call.keywords})
+                checked += 1
+    assert (len(blocks) >= 4, checked) == (True, 2)
+    named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    optional = {name for name, p in inspect.signature(headgate_tokens).parameters.items() if p.default is not p.empty}
+    assert named == optional
