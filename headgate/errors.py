@@ -7,6 +7,9 @@ HeadgateError            the docstring is the default message
   NoReply                a call ended without a readable answer: its effect is unknown
   StaleToken             the token's time had passed before the request was written: nothing was sent
   NotDelivered           a notification did not arrive, or nobody knows: it is sent again under the same id
+
+
+  NoToken                no token came within the time that the caller had for it; also a `TimeoutError`
 """
 
 from __future__ import annotations
@@ -41,3 +44,7 @@ class StaleToken(HeadgateError):
 
 class NotDelivered(HeadgateError):
     """The notification did not arrive, or nobody knows whether it did."""
+
+
+class NoToken(HeadgateError, TimeoutError):
+    """No token came in time."""
