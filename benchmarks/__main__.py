@@ -10,8 +10,10 @@ from importlib import import_module
 from pathlib import Path
 
 BENCHMARKS = (
+    "decision_cost",
     "fairness",
     "floors",
+    "checkpoint",
     "usage",
     "lone_lane",
     "crash",
