@@ -18,6 +18,11 @@ BENCHMARKS = (
     "lone_lane",
     "crash",
     "continue_as_new",
+    "arrivals",
+    "foreign",
+    "outage",
+    "raised",
+    "runtime_change",
 )
 
 
