@@ -66,5 +66,7 @@ def steady_after(times: Sequence[float], since: float, stretch: float, enough: f
 def percentiles(amounts: Sequence[float]) -> dict[str, float]:
     """Nearest ranks: the least amount that so many percent do not exceed."""
     ranked = sorted(amounts)
+    if not ranked:
+        return {"count": 0}
     named = {f"p{percent}": ranked[ceil(percent / 100 * len(ranked)) - 1] for percent in (50, 95, 99)}
     return {**named, "max": ranked[-1], "count": len(ranked)}
