@@ -1,10 +1,12 @@
 """The limiter's checkpoint under full load is small, and a round is short: 1,000 waiters with 1,000 users.
 
 Each waiter has four lanes (4,096 are allowed over all), a user and spreadsheets with names as long as real ones. After two
-simulated minutes of full load: bytes of the checkpoint's JSON (bar: 512 KiB), seconds to dump and to restore (JSON
-included; the median of nine), and the pure work of a round as a workflow task does it: grant, standings where they are due,
-next round, and the grants' own JSON, with `view`, which the workflow's details are made of, apart (bar for a workflow task of the limiter: 200 ms; `raised` reads what the worker measured
-of whole tasks).
+simulated minutes of full load: bytes of the checkpoint's JSON (bar: 512 KiB), and milliseconds to dump and to restore (JSON
+included; the median of nine).
+
+The bar for a workflow task of the limiter is 200 ms. Here that is the pure work of a round: grant, standings where they are
+due, next round, and the grants' own JSON; `view`, which the workflow's details are made of, stands apart. `raised` reads what
+the worker measured of whole tasks.
 """
 
 from __future__ import annotations

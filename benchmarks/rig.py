@@ -11,9 +11,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,7 +119,7 @@ class Rig:
 
     async def hand_in(self, operations: Iterable[dict[str, Any]], **wished: Any) -> Handed:
         """As `submit`, without the start of a process and its connection; `wished` are fields of `Wish`."""
-        lines = (json.dumps(operation).encode() + b"\n" for operation in operations)
+        lines = _blocks(operations)
         store, service = Store.open(self.environ["HEADGATE_STORE"]), TemporalService(self.client)
         called_at = time.monotonic()
         done = await submitting.submit(service, store, Wish(project=PROJECT, **wished), lines, None, "benchmark")
@@ -258,6 +259,13 @@ async def rig(setting: Setting, spreadsheets: Sequence[str]) -> AsyncIterator[Ri
                     keep = Path(os.environ["HEADGATE_BENCH_KEEP"])
                     (keep / f"worker-{int(time.time())}.log").write_bytes((folder / "worker.log").read_bytes())
                 emulator.communicate()
+
+
+def _blocks(operations: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """JSON Lines in blocks, as a file is read: storing hands every block to another thread."""
+    waiting = iter(operations)
+    while lines := [json.dumps(operation) for operation in islice(waiting, 1000)]:
+        yield ("\n".join(lines) + "\n").encode()
 
 
 async def _listens(made: Rig) -> None:
