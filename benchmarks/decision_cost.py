@@ -31,12 +31,13 @@ from pyrate_limiter import Duration, InMemoryBucket, Rate, RateItem
 
 from benchmarks.simulated import Clockwork, Holder
 from headgate.limiter import Limiter
-from headgate.models import LimiterSettings, Settlement, Unused
+from headgate.models import SECOND_NS, Grant, LimiterSettings, Settlement, Unused
 from headgate.ordering import CLASSES
 
 OWNERS: Final = 1_000
 REPEATS: Final = 3
 SAMPLE: Final = 1_000
+WINDOW_S: Final = 60
 #: Project limit a minute -> (user limit, seconds counted after the first window).
 PROJECTS: Final = {300: (60, 120), 8_000: (600, 60), 60_000: (600, 20)}
 PEER_TOKENS: Final = 20_000
@@ -58,10 +59,10 @@ def headgate(per_minute: int, waiters: int) -> dict[str, float]:
     counted = PROJECTS[per_minute][1]
     limiter = Limiter(_settings(per_minute), epoch=1)
     clockwork = Clockwork(limiter, _waiting(waiters))
-    clockwork.run(60)
+    clockwork.run(WINDOW_S)
     first_requests_s, first = clockwork.requesting_s, clockwork.requests
     before_s, before, rounds = clockwork.deciding_s, len(clockwork.given), len(clockwork.round_s)
-    clockwork.run(60 + counted)
+    clockwork.run(WINDOW_S + counted)
     tokens = len(clockwork.given) - before
     figures = {
         "us_per_token": (clockwork.deciding_s - before_s) / tokens * 1e6,
@@ -76,19 +77,29 @@ def headgate(per_minute: int, waiters: int) -> dict[str, float]:
 
 
 def _settling(clockwork: Clockwork) -> float:
-    """Hand back one token of each of the last grants."""
+    """Hand back one token of each of the last grants, as far as they still count in the window."""
+    since = clockwork.now - WINDOW_S * SECOND_NS
+    fresh = [(name, grant) for name, grant in clockwork.grants[-SAMPLE:] if _first(grant)[1] > since]
     said = [
         Settlement(
             holder=name,
             epoch=grant.epoch,
-            unused=(Unused(grant_id=grant.grant_id, lane=next(iter(grant.tokens)), tokens=(0,)),),
+            unused=(Unused(grant_id=grant.grant_id, lane=_first(grant)[0], tokens=(0,)),),
         )
-        for name, grant in clockwork.grants[-SAMPLE:]
+        for name, grant in fresh
     ]
     began = perf_counter()
-    for settlement in said:
-        clockwork.limiter.settle(clockwork.now, settlement)
-    return (perf_counter() - began) / len(said) * 1e6
+    came_back = sum(clockwork.limiter.settle(clockwork.now, settlement) for settlement in said)
+    took = perf_counter() - began
+    if came_back < len(said):
+        raise RuntimeError(f"only {came_back} of {len(said)} tokens came back")
+    return took / len(said) * 1e6
+
+
+def _first(grant: Grant) -> tuple[int, int]:
+    """The first lane of a grant, and its first token."""
+    lane, times = next(iter(grant.tokens.items()))
+    return lane, times[0]
 
 
 def _asking_again(clockwork: Clockwork) -> float:
@@ -150,8 +161,8 @@ def pyrate_in_memory(per_minute: int, users: int) -> float:
 
 def _peer(take: Callable[[int, float], bool], per_minute: int) -> float:
     """Microseconds a token at a pace just inside the limit, after a window that fills the log."""
-    every = 60 / per_minute * 1.01
-    counted = min(PEER_TOKENS, per_minute * PROJECTS[per_minute][1] // 60)
+    every = WINDOW_S / per_minute * 1.01
+    counted = min(PEER_TOKENS, per_minute * PROJECTS[per_minute][1] // WINDOW_S)
     refused = sum(not take(n, n * every) for n in range(per_minute))
     began = perf_counter()
     for n in range(per_minute, per_minute + counted):
@@ -171,7 +182,7 @@ def _loaded(per_minute: int, holders: list[Holder]) -> None:
         clockwork.grants.clear()
 
     clockwork.tell = forget
-    clockwork.run(60 + PROJECTS[per_minute][1])
+    clockwork.run(WINDOW_S + PROJECTS[per_minute][1])
 
 
 def _peak_mib(run: Callable[[], object]) -> float:
