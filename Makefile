@@ -31,7 +31,7 @@ check: $(STAMP)  ## format, lint, types, contracts, unit and property tests: und
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/unit tests/property $(ARGS)
 
-bench: $(STAMP)  ## the benchmarks with real windows: half an hour; JSON in build/bench
+bench: $(STAMP)  ## the benchmarks with real windows: an hour and a half; JSON in build/bench
 	$(BIN)/python -m benchmarks $(ARGS)
 
 lock: $(STAMP)  ## resolve requirements.lock anew from pyproject.toml

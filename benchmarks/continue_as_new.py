@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from typing import Any
 
 from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 
+from benchmarks.readings import arrivals, throttled
 from benchmarks.rig import Setting, rig, worst_windows
 from benchmarks.usage import operations, spreadsheets
 
@@ -20,27 +20,21 @@ async def main(minutes: float = 4.0) -> dict[str, Any]:
     async with rig(setting, spreadsheets(setting.users)) as running:
         request_id = await running.submit(operations(setting.users, calls), "--operations-per-call=1")
         view = await running.ended(request_id, within_s=minutes * 60 + 300)
-        ledger = await running.ask_emulator("ledger")
-        rows: Counter[str] = Counter()
-        for spreadsheet in spreadsheets(setting.users):
-            rows += await running.rows(spreadsheet)
+        ledger = await running.ledger()
+        accounts = await running.accounts(request_id, calls, spreadsheets(setting.users))
         await asyncio.sleep(2)
         service = running.client.workflow_service
         listed = await service.list_workflow_executions(
             ListWorkflowExecutionsRequest(namespace="default", page_size=1000)
         )
         runs = Counter(execution.type.name for execution in listed.executions)
-        done = await asyncio.to_thread(running.headgate, "results", request_id, "--json")
-        results = [json.loads(line) for line in done.stdout.splitlines()]
-    writes = sorted(call["arrived"] for call in ledger["calls"] if call["kind"] == "write")
+    writes = arrivals(ledger)
     steady = [t for t in writes if writes[0] + 60 <= t < writes[-1] - 5]
     return {
         "runs": dict(runs),
         "worst_window": worst_windows(ledger, setting.window),
-        "throttled": sum(1 for call in ledger["calls"] if call["status"] == 429),
+        "throttled": throttled(ledger),
         "used_share": len(steady) / ((writes[-1] - 5 - writes[0] - 60) / 60 * 300),
-        "lost": sum(1 for n in range(calls) if rows[f"op-{n}"] == 0),
-        "doubled": sum(1 for n in range(calls) if rows[f"op-{n}"] > 1),
-        "outcomes_each_once": len({r["id"] for r in results}) == len(results) == calls,
+        **accounts,
         "reported": view.model_dump(),
     }

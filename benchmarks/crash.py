@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import Counter
 from typing import Any
 
+from benchmarks.readings import throttled
 from benchmarks.rig import Rig, Setting, rig, worst_windows
 from benchmarks.usage import operations, spreadsheets
 
@@ -32,24 +32,16 @@ async def measure(setting: Setting, minutes: float, kill_every_s: float, calls: 
             running.start_worker()
         view = await running.ended(request_id, within_s=1800)
         seconds = time.monotonic() - started
-        ledger = await running.ask_emulator("ledger")
-        rows: Counter[str] = Counter()
-        for spreadsheet in spreadsheets(setting.users):
-            rows += await running.rows(spreadsheet)
-        done = await asyncio.to_thread(running.headgate, "results", request_id, "--json")
-        results = [json.loads(line) for line in done.stdout.splitlines()]
+        ledger = await running.ledger()
+        accounts = await running.accounts(request_id, calls, spreadsheets(setting.users))
     return {
         "kills": kills,
         "seconds": round(seconds),
         "worst_window": worst_windows(ledger, setting.window),
         "limits": {"project": setting.per_project, "user": setting.per_user},
-        "throttled": sum(1 for call in ledger["calls"] if call["status"] == 429),
-        "operations": calls,
+        "throttled": throttled(ledger),
         "calls": len(ledger["calls"]),
-        "lost": sum(1 for n in range(calls) if rows[f"op-{n}"] == 0),
-        "doubled": sum(1 for n in range(calls) if rows[f"op-{n}"] > 1),
-        "results": dict(Counter(f"{r['outcome']}/{r['applied']}" for r in results)),
-        "outcomes_each_once": len({r["id"] for r in results}) == len(results) == calls,
+        **accounts,
         "faults": dict(Counter(c["fault"] for c in ledger["calls"] if c.get("fault"))),
         "reported": view.model_dump(),
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from benchmarks.readings import throttled
 from benchmarks.rig import Setting, rig
-from benchmarks.usage import first_write
 
 
 async def measure(setting: Setting, minutes: float) -> dict[str, Any]:
@@ -17,17 +17,17 @@ async def measure(setting: Setting, minutes: float) -> dict[str, Any]:
     ]  # fmt: skip
     async with rig(setting, ["alone"]) as running:
         await running.submit(lines, "--operations-per-call=1")
-        await first_write(running)
+        await running.first_write()
         before, start = await running.actions(), (await running.ask_emulator("verdict"))["now"]
         await asyncio.sleep(minutes * 60)
         actions = await running.actions() - before
-        ledger = await running.ask_emulator("ledger")
+        ledger = await running.ledger()
     during = [c for c in ledger["calls"] if c["kind"] == "write" and start <= c["arrived"] < start + minutes * 60]
     possible = minutes * 60 / (setting.latency_ms / 1000)
     return {
         "calls": len(during),
         "share_of_back_to_back": len(during) / possible,
-        "throttled": sum(1 for call in ledger["calls"] if call["status"] == 429),
+        "throttled": throttled(ledger),
         "actions_per_call": actions.total() / len(during),
     }
 

@@ -5,27 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from activities.store import Store
+from benchmarks import metrics
+from benchmarks.readings import arrivals
 from headgate.models import ProgressView
+from starter import submitting
+from starter.client import TemporalService
 from starter.devserver import DevServer, claim
+from starter.submitting import Wish
 from starter.temporal_cli import guarded
-from workflows.names import SEARCH_ATTRIBUTES, bulk_request_id
+from workflows.names import RATE_LIMITER_TYPE, SEARCH_ATTRIBUTES, bulk_request_id
 
 PROJECT = "bench"
 
@@ -44,6 +50,25 @@ class Setting:
     dynamic_config: Sequence[str] = ()
     users: int = 12
 
+    def scaled(self, window: float) -> Setting:
+        """The same rates with another window: limits in proportion."""
+        share = window / self.window
+        project, user = round(self.per_project * share), round(self.per_user * share)
+        return replace(self, window=window, per_project=max(1, project), per_user=max(1, user))
+
+    @property
+    def rate(self) -> float:
+        """The project's quota in calls a second."""
+        return self.per_project / self.window
+
+
+class Handed(NamedTuple):
+    """A request that was submitted in this process: when the call began, and when it returned (monotonic clock)."""
+
+    id: str
+    called_at: float
+    returned_at: float
+
 
 @dataclass
 class Rig:
@@ -56,6 +81,7 @@ class Rig:
     client: Client
     environ: dict[str, str]
     metrics_port: int
+    worker_metrics_port: int
     worker: subprocess.Popen[bytes] | None = None
     submitted: list[str] = field(default_factory=list)
 
@@ -91,6 +117,28 @@ class Rig:
         self.submitted.append(request_id)
         return request_id
 
+    async def hand_in(self, operations: Iterable[dict[str, Any]], **wished: Any) -> Handed:
+        """As `submit`, without the start of a process and its connection; `wished` are fields of `Wish`."""
+        lines = _blocks(operations)
+        store, service = Store.open(self.environ["HEADGATE_STORE"]), TemporalService(self.client)
+        called_at = time.monotonic()
+        done = await submitting.submit(service, store, Wish(project=PROJECT, **wished), lines, None, "benchmark")
+        self.submitted.append(done.id)
+        return Handed(done.id, called_at, time.monotonic())
+
+    async def accepted_at(self, request_id: str) -> float:
+        """When the server accepted the start of the request: its own time, put on this machine's monotonic clock."""
+        described = await self.client.get_workflow_handle(bulk_request_id(request_id)).describe()
+        return described.start_time.timestamp() - (time.time() - time.monotonic())
+
+    async def limit(self, **limits: int) -> float:
+        """`headgate limiter set`; returns the instant at which the command was done."""
+        named = [f"--{name.replace('_', '-')}={limit}" for name, limit in limits.items()]
+        done = await asyncio.to_thread(self.headgate, "limiter", "set", "--project", PROJECT, *named)
+        if done.returncode:
+            raise RuntimeError(done.stderr.decode())
+        return time.monotonic()
+
     async def progress(self, request_id: str) -> ProgressView:
         """The `progress` query."""
         handle = self.client.get_workflow_handle(bulk_request_id(request_id))
@@ -112,20 +160,45 @@ class Rig:
             answer.raise_for_status()
             return answer.json()
 
+    async def ledger(self) -> dict[str, Any]:
+        """Every call so far. Long ones take the emulator's time: not to be read while something is measured."""
+        answer: dict[str, Any] = await self.ask_emulator("ledger")
+        return answer
+
+    async def first_write(self, within_s: float = 60.0) -> float:
+        """Returns when the first write has arrived, and at which instant it was seen."""
+        async with asyncio.timeout(within_s):
+            while not arrivals(await self.ledger()):
+                await asyncio.sleep(0.2)
+        return time.monotonic()
+
+    async def accounts(self, request_id: str, operations: int, spreadsheets: Sequence[str]) -> dict[str, Any]:
+        """What became of operations `op-0` on, each an append of its id: by the emulator's cells, and by the results."""
+        rows: Counter[str] = Counter()
+        for spreadsheet in spreadsheets:
+            rows += await self.rows(spreadsheet)
+        done = await asyncio.to_thread(self.headgate, "results", request_id, "--json")
+        results = [json.loads(line) for line in done.stdout.splitlines()]
+        return {
+            "operations": operations,
+            "lost": sum(1 for n in range(operations) if rows[f"op-{n}"] == 0),
+            "doubled": sum(1 for n in range(operations) if rows[f"op-{n}"] > 1),
+            "results": dict(Counter(f"{r['outcome']}/{r['applied']}" for r in results)),
+            "outcomes_each_once": len({r["id"] for r in results}) == len(results) == operations,
+        }
+
     async def rows(self, spreadsheet: str) -> Counter[str]:
         """How often each value stands in the first column of a spreadsheet, over all its sheets."""
         shown = await self.ask_emulator(f"spreadsheets/{spreadsheet}")
         return Counter(str(row[0]) for grid in shown.values() for row in grid if row and row[0] not in (None, ""))
 
     async def actions(self) -> Counter[str]:
-        """Billable actions so far by type, as the server counts them (reference/temporal.md section 2)."""
-        async with httpx.AsyncClient(trust_env=False) as client:
-            text = (await client.get(f"http://127.0.0.1:{self.metrics_port}/metrics")).text
-        counted: Counter[str] = Counter()
-        for labels, value in re.findall(r"^action(?:_total)?\{([^}]*)\} ([0-9.e+]+)$", text, re.M):
-            named = re.search(r'action_type="([^"]*)"', labels)
-            counted[named[1] if named else "unnamed"] += int(float(value))
-        return counted
+        """Billable actions so far by type."""
+        return metrics.actions(await metrics.page(self.metrics_port))
+
+    async def limiter_task_seconds(self) -> dict[str, float | None] | None:
+        """How long the worker computed at workflow tasks of limiters; None where it shows no metrics."""
+        return metrics.task_seconds(await metrics.page(self.worker_metrics_port), RATE_LIMITER_TYPE)
 
 
 @asynccontextmanager
@@ -134,6 +207,7 @@ async def rig(setting: Setting, spreadsheets: Sequence[str]) -> AsyncIterator[Ri
     with tempfile.TemporaryDirectory(prefix="headgate-bench-") as name:
         folder = Path(name)
         metrics_port, emulator_port = claim("metrics port", 0), claim("emulator port", 0)
+        worker_metrics_port = claim("metrics port of the worker", 0)
         server = DevServer(
             SEARCH_ATTRIBUTES,
             ui_port=None,
@@ -152,6 +226,7 @@ async def rig(setting: Setting, spreadsheets: Sequence[str]) -> AsyncIterator[Ri
                 "HEADGATE_SHEETS_URL": url,
                 "HEADGATE_STORE": str(folder / "store"),
                 "HEADGATE_CREDENTIALS": str(folder / "credentials.toml"),
+                "HEADGATE_METRICS_PORT": str(worker_metrics_port),
             }
             limits = [f"--{k}-per-{s}={n}" for k in ("read", "write") for s, n in _levels(setting)]
             emulator = subprocess.Popen(
@@ -166,7 +241,7 @@ async def rig(setting: Setting, spreadsheets: Sequence[str]) -> AsyncIterator[Ri
                 stdout=subprocess.DEVNULL,
             )
             client = await Client.connect(server.address, data_converter=pydantic_data_converter)
-            made = Rig(setting, folder, server, url, client, environ, metrics_port)
+            made = Rig(setting, folder, server, url, client, environ, metrics_port, worker_metrics_port)
             try:
                 await _listens(made)
                 for spreadsheet in spreadsheets:
@@ -184,6 +259,13 @@ async def rig(setting: Setting, spreadsheets: Sequence[str]) -> AsyncIterator[Ri
                     keep = Path(os.environ["HEADGATE_BENCH_KEEP"])
                     (keep / f"worker-{int(time.time())}.log").write_bytes((folder / "worker.log").read_bytes())
                 emulator.communicate()
+
+
+def _blocks(operations: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """JSON Lines in blocks, as a file is read: storing hands every block to another thread."""
+    waiting = iter(operations)
+    while lines := [json.dumps(operation) for operation in islice(waiting, 1000)]:
+        yield ("\n".join(lines) + "\n").encode()
 
 
 async def _listens(made: Rig) -> None:

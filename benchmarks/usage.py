@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from benchmarks.rig import Rig, Setting, rig, worst_windows
+from benchmarks.readings import arrivals, between, by_span, throttled
+from benchmarks.rig import Setting, rig, worst_windows
 
 SHEETS_EACH = 3
 
@@ -45,30 +46,24 @@ async def measure(setting: Setting, minutes: float, *, mixed: bool = False) -> d
     lines = operations(setting.users, calls) + (reads(setting.users, calls) if mixed else [])
     async with rig(setting, spreadsheets(setting.users)) as running:
         request_id = await running.submit(lines, "--operations-per-call=1")
-        await first_write(running)
+        await running.first_write()
         before, at = await running.actions(), (await running.ask_emulator("verdict"))["now"]
         await asyncio.sleep(minutes * 60)
         actions = await running.actions() - before
-        ledger = await running.ask_emulator("ledger")
+        ledger = await running.ledger()
         view = await running.progress(request_id)
     end = at + minutes * 60
-    arrivals = {
-        kind: sorted(call["arrived"] for call in ledger["calls"] if call["kind"] == kind)
-        for kind in (("read", "write") if mixed else ("write",))
-    }
-    during = sum(1 for times in arrivals.values() for t in times if at <= t < end)
+    arrived = {kind: arrivals(ledger, kind=kind) for kind in (("read", "write") if mixed else ("write",))}
+    during = sum(between(times, at, end) for times in arrived.values())
     return {
         "worst_window": worst_windows(ledger, setting.window),
         "limits": {"project": setting.per_project, "user": setting.per_user},
-        "throttled": sum(1 for call in ledger["calls"] if call["status"] == 429),
-        "used_share": {kind: share(times, end, setting) for kind, times in arrivals.items()},
+        "throttled": throttled(ledger),
+        "used_share": {kind: share(times, end, setting) for kind, times in arrived.items()},
         "calls": len(ledger["calls"]),
         "actions_per_call": actions.total() / during,
         "actions": dict(actions),
-        "by_minute": {
-            kind: [sum(1 for t in times if at + 60 * m <= t < at + 60 * (m + 1)) for m in range(int(minutes))]
-            for kind, times in arrivals.items()
-        },
+        "by_minute": {kind: by_span(times, at, end, 60) for kind, times in arrived.items()},
         "reported": view.model_dump(),
     }
 
@@ -76,14 +71,7 @@ async def measure(setting: Setting, minutes: float, *, mixed: bool = False) -> d
 def share(times: list[float], end: float, setting: Setting) -> float:
     """The share of the project's quota used from the second window on."""
     start = times[0] + setting.window
-    return sum(1 for t in times if start <= t < end) / ((end - start) / setting.window * setting.per_project)
-
-
-async def first_write(running: Rig) -> None:
-    """Returns when the first write has arrived."""
-    async with asyncio.timeout(60):
-        while not any(call["kind"] == "write" for call in (await running.ask_emulator("ledger"))["calls"]):
-            await asyncio.sleep(0.2)
+    return between(times, start, end) / ((end - start) / setting.window * setting.per_project)
 
 
 async def main(minutes: float = 5.0) -> dict[str, Any]:
