@@ -42,11 +42,13 @@ from activities.clock import ServerClock
 from activities.credentials import Credentials
 from activities.http import Wire
 from activities.plan import PlanActivities
+from activities.pushback import Pushback
 from activities.results import Results
 from activities.sending import Sender
 from activities.store import Store
 from activities.webhook import Webhook
 from headgate.errors import InvalidRequest
+from headgate.models import Settlement
 from headgate.settings import Settings
 from workflows import names
 from workflows.bulk_request import BulkRequestWorkflow
@@ -89,10 +91,14 @@ def send_worker(client: Client, settings: Settings | None = None) -> Worker:
     store = Store.open(settings.store)
     clock = ServerClock()
     wire = Wire(settings.sheets_url, _credentials(settings), clock)
-    sender = Sender(Batches(store), Results(store), wire, clock)
 
     async def ask(project: str, signal: str, said: object) -> None:
         await signal_with_start_limiter(client, project, signal, said)
+
+    async def tell(project: str, said: Settlement) -> None:
+        await client.get_workflow_handle(names.rate_limiter_id(project)).signal("settle", said)
+
+    sender = Sender(Batches(store), Results(store), wire, clock, Pushback(clock, tell))
 
     async def revive(project: str) -> None:
         await start_limiter(client, project)

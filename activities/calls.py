@@ -33,9 +33,7 @@ from headgate.models import (
     ResendBatch,
     ResendReport,
     SendLease,
-    Settlement,
     Stopped,
-    Throttling,
     TokenRequest,
 )
 from headgate.outcomes import ZOMBIE_NS, Advice, BatchState, TitlesNeeded
@@ -119,6 +117,8 @@ class CallActivities:
             spreadsheet=order.lane.spreadsheet,
             priority=order.priority,
             fairness_key=order.request.owner,
+            weight=order.request.weight,
+            attempt=1,
         )
         while True:
             answer, valid_for_ns = await self.desk.book(order.request.project, booking)
@@ -128,10 +128,13 @@ class CallActivities:
                 break
             await _wait_for(answer, self.clock.now_ns())
         latest_ns = answer.at_ns + valid_for_ns
-        sent = asyncio.ensure_future(self.sender.send(order.request, batch, state, step, answer.at_ns, latest_ns))
+        sent = asyncio.ensure_future(
+            self.sender.send(order.request, batch, state, step, answer.at_ns, latest_ns, answer.probe)
+        )
         try:
             advice = await asyncio.shield(sent)
         except (StaleToken, Unreachable) as nothing_left:
+            self.sender.pushback.unused(order.request.project, order.holder, booking.id)
             wait = 0 if isinstance(nothing_left, StaleToken) else NO_CONNECTION_NS
             raise _again(Advice(wait_ns=wait, why=str(nothing_left))) from None
         except InvalidRequest as mistake:
@@ -140,8 +143,6 @@ class CallActivities:
             # A call under way is not cut off: its answer is worth more than a quick end.
             await asyncio.wait([sent])
             raise
-        if advice.throttled is not None:
-            await self._tell_throttled(order, advice.throttled)
         if state.finished and not advice.wait_ns:
             return ResendReport(done=await self.sender.record(order.request, batch, state))
         raise _again(advice)
@@ -165,10 +166,6 @@ class CallActivities:
 
     async def _tell_early(self, order: SendLease, report: LeaseReport) -> None:
         await activity.client().get_workflow_handle(order.holder).signal("report", report)
-
-    async def _tell_throttled(self, order: ResendBatch, throttled: Throttling) -> None:
-        said = Settlement(holder=order.holder, epoch=0, throttled=(throttled,))
-        await self.ask(order.request.project, "settle", said)
 
 
 async def _heartbeats() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,12 +30,13 @@ LARGEST_ANSWER = 64 * 1024 * 1024
 
 @dataclass(slots=True)
 class Departure:
-    """When a request may leave: in [at_ns, latest_ns] of the server's clock. `left_ns` is when it did."""
+    """When a request may leave: in [at_ns, latest_ns] of the server's clock, unless it is `held`. `left_ns` is when it did."""
 
     clock: ServerClock
     at_ns: int
     latest_ns: int
     left_ns: int = 0
+    held: Callable[[], bool] | None = None
 
     async def due(self) -> None:
         """Wait for the token's time."""
@@ -45,7 +46,7 @@ class Departure:
     def leave(self) -> None:
         """Say that the bytes go now, or that it is too late for them."""
         now = self.clock.now_ns()
-        if now > self.latest_ns:
+        if now > self.latest_ns or (self.held is not None and self.held()):
             raise StaleToken
         self.left_ns = now
 
@@ -142,13 +143,22 @@ class Wire:
     clock: ServerClock
     _clients: dict[str, httpx.AsyncClient] = field(default_factory=dict)
 
-    async def send(self, user: str, method: str, target: str, body: bytes, at_ns: int, latest_ns: int) -> Answer:
-        """Send one call with a token for [at_ns, latest_ns].
+    async def send(
+        self,
+        user: str,
+        method: str,
+        target: str,
+        body: bytes,
+        at_ns: int,
+        latest_ns: int,
+        held: Callable[[], bool] | None = None,
+    ) -> Answer:
+        """Send one call with a token for [at_ns, latest_ns], unless it is `held` at that moment.
 
         Raises `StaleToken`, `Unreachable` or `InvalidRequest` when nothing was sent, `NoReply` when it was and no readable
         answer came.
         """
-        departure = Departure(self.clock, at_ns, latest_ns)
+        departure = Departure(self.clock, at_ns, latest_ns, held=held)
         mark = _departure.set(departure)
         try:
             client = self._client(user)

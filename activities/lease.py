@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from activities.sending import Sender
 from headgate.errors import InvalidRequest, StaleToken, Unreachable
-from headgate.models import BatchDone, LaneReport, LaneSending, LeaseReport, PlannedBatch, SendLease, Throttling
+from headgate.models import BatchDone, LaneReport, LaneSending, LeaseReport, PlannedBatch, SendLease
 from headgate.outcomes import BatchState, TitlesNeeded
 
 SECOND_NS = 1_000_000_000
@@ -24,7 +24,6 @@ class LeaseInProgress:
     order: SendLease
     tell: Callable[[SendLease, LeaseReport], Awaitable[None]]
     reports: list[LaneReport] = field(default_factory=list)
-    throttled: list[Throttling] = field(default_factory=list)
     told: int = 0
 
     async def run(self) -> LeaseReport:
@@ -41,7 +40,7 @@ class LeaseInProgress:
         for failure in ended:
             if isinstance(failure, BaseException):
                 raise failure
-        return LeaseReport(lanes=tuple(self.reports), epoch=self.order.epoch, throttled=tuple(self.throttled))
+        return LeaseReport(lanes=tuple(self.reports), epoch=self.order.epoch)
 
     async def _report_early(self) -> None:
         """Tell of the lanes that are done: half-way if lanes are pressed for time, and once more if a slow call holds the rest."""
@@ -86,7 +85,8 @@ class LeaseInProgress:
                 continue
             began = self.sender.clock.now_ns()
             try:
-                advice = await self.sender.send(request, batch, state, step, at_ns, at_ns + self.order.valid_for_ns)
+                latest_ns = at_ns + self.order.valid_for_ns
+                advice = await self.sender.send(request, batch, state, step, at_ns, latest_ns, lane.probe)
             except StaleToken:
                 unused.append(position)
                 continue
@@ -98,8 +98,6 @@ class LeaseInProgress:
                 unused.append(position)
                 report = report.model_copy(update={"broken": str(mistake)})
                 continue
-            if advice.throttled is not None:
-                self.throttled.append(advice.throttled)
             if state.finished and not advice.wait_ns:
                 latency = self.sender.clock.now_ns() - max(at_ns, began)
                 done.append(await self.sender.record(request, batch, state, latency_ns=latency, swept=swept))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from activities.batches import Batches
 from activities.clock import ServerClock
 from activities.http import Wire
+from activities.pushback import Pushback
 from activities.results import Results
 from headgate.apis.sheets.replies import Lost, Reply, read_reply
 from headgate.apis.sheets.titles import Titles
@@ -34,6 +35,7 @@ class Sender:
     results: Results
     wire: Wire
     clock: ServerClock
+    pushback: Pushback
     _titles: OrderedDict[tuple[str, int], Titles] = field(default_factory=OrderedDict)
 
     async def resume(self, request: BulkRequest, batch: PlannedBatch) -> BatchState:
@@ -56,8 +58,11 @@ class Sender:
         step: Step,
         at_ns: int,
         latest_ns: int,
+        probe: str = "",
     ) -> Advice:
-        """Make the step's call with a token for [at_ns, latest_ns]; the state learns from the reply.
+        """Make the step's call with a token for [at_ns, latest_ns]; the state learns from the reply, and the limiter of failures.
+
+        `probe` names the open circuit that the call tries.
 
         Raises `StaleToken`, `Unreachable` or, where it can never be, `InvalidRequest` if nothing was sent; the state knows that.
         """
@@ -65,15 +70,18 @@ class Sender:
         if step.call.kind == "write":
             await self._save(request, batch, state)
         try:
-            reply = await self._call(batch, step, at_ns, latest_ns)
-        except (StaleToken, Unreachable, InvalidRequest):
+            reply = await self._call(request, batch, step, at_ns, latest_ns, probe)
+        except (StaleToken, Unreachable, InvalidRequest) as error:
+            if isinstance(error, Unreachable):
+                self.pushback.failed(request.project, batch.spreadsheet)
             state.not_sent(step)
             if state.calls:
                 await self._save(request, batch, state)
             elif step.call.kind == "write":
                 await self.batches.drop_journal(request.id, batch.number)
             raise
-        advice = state.learn(step, reply, self.clock.now_ns())
+        self.pushback.heard(request.project, batch, step.call.kind, reply, probe)
+        advice = state.learn(step, reply, self.clock.now_ns(), probe=bool(probe))
         try:
             if batch.form == "look_up" and state.titles is not None:
                 await self._keep_titles(request, batch.lane, state.titles)
@@ -118,10 +126,16 @@ class Sender:
             upto += 1
         return tuple(ids), upto
 
-    async def _call(self, batch: PlannedBatch, step: Step, at_ns: int, latest_ns: int) -> Reply:
+    async def _call(
+        self, request: BulkRequest, batch: PlannedBatch, step: Step, at_ns: int, latest_ns: int, probe: str
+    ) -> Reply:
         call = step.call
+
+        def held() -> bool:
+            return not probe and self.pushback.held(request.project, call.kind, batch.user, batch.spreadsheet)
+
         try:
-            answer = await self.wire.send(batch.user, call.method, call.target, call.body, at_ns, latest_ns)
+            answer = await self.wire.send(batch.user, call.method, call.target, call.body, at_ns, latest_ns, held)
         except NoReply as error:
             return Lost(why=str(error))
         return read_reply(answer.status, answer.headers, answer.body)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from headgate.models import SECOND_NS, Message
+from headgate.message import SECOND_NS, Message
 
 Condition = Literal["quota", "throttled", "circuit", "waiting"]
 Phase = Literal["raised", "cleared"]

@@ -7,8 +7,6 @@ HeadgateError            the docstring is the default message
   NoReply                a call ended without a readable answer: its effect is unknown
   StaleToken             the token's time had passed before the request was written: nothing was sent
   NotDelivered           a notification did not arrive, or nobody knows: it is sent again under the same id
-
-
   NoToken                no token came within the time that the caller had for it; also a `TimeoutError`
 """
 

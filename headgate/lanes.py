@@ -45,6 +45,7 @@ class WaitingToken:
     place: int
     at_ns: int
     kind: Kind
+    probe: str = ""
 
 
 @dataclass(slots=True)
@@ -175,7 +176,8 @@ class Lanes:
                 back.append(Unused(grant_id=grant.grant_id, lane=number, tokens=tuple(places)))
                 continue
             lane.pressed = lane.pressed or bool(lane.under_way)
-            lane.waiting += [WaitingToken(grant.grant_id, p, times[p], kind) for p in places]
+            probe = grant.probes.get(number, "")
+            lane.waiting += [WaitingToken(grant.grant_id, p, times[p], kind, probe) for p in places]
             # A token granted in place of one that came back may lie before those granted earlier.
             lane.waiting.sort(key=lambda token: token.at_ns)
         return back
@@ -321,6 +323,7 @@ def _sending(lane: Lane, tokens: list[WaitingToken]) -> LaneSending:
         more=pressed and lane.position + len(tokens) < lane.entry.batches,
         swept=lane.swept,
         latency_ns=lane.spacing()[0],
+        probe=tokens[0].probe,
     )
 
 

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
-SECOND_NS = 1_000_000_000
+from headgate.alert_messages import AlertCheckpoint, AlertSettings
+from headgate.alert_messages import AlertEvent as AlertEvent
+from headgate.alert_messages import Readings as Readings
+from headgate.message import SECOND_NS as SECOND_NS
+from headgate.message import Message as Message
 
 Kind = Literal["read", "write"]
 Priority = Literal["urgent", "normal", "low"]
@@ -22,12 +26,6 @@ State = Literal["planning", "running", "waiting", "paused", "completed", "cancel
 
 NAME_PATTERN = r"^[A-Za-z0-9_.@-]{1,128}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-
-
-class Message(BaseModel):
-    """A value that may be stored in a history and read by a later release."""
-
-    model_config = ConfigDict(frozen=True)
 
 
 # --- the limiter -----------------------------------------------------------------------------------------------------
@@ -65,6 +63,7 @@ class LimiterSettings(Message):
     users: dict[str, UserLimits] = {}
     age_after_ns: PositiveInt = 600 * SECOND_NS
     urgent_budget: int = 0
+    alerts: AlertSettings = AlertSettings()
 
 
 class LaneDemand(Message):
@@ -324,6 +323,7 @@ class LaneSending(Message):
     """One lane's part of a lease: `batches[i]` is sent with `tokens[i]`. `token_positions[i]` is that token's place in its grant.
 
     `more`: the lane has batches left and got tokens faster than its leases ended, so it is worth an early report.
+    `probe`: the open circuit that its one token tries.
     """
 
     lane: int
@@ -339,6 +339,7 @@ class LaneSending(Message):
     more: bool = False
     swept: int = 0
     latency_ns: int = 0
+    probe: str = ""
 
 
 class SendLease(Message):
@@ -670,12 +671,18 @@ class LimiterCheckpoint(Message):
 
 
 class LimiterInput(Message):
-    """The limiter's input: no settings mean Google's defaults; a checkpoint comes from the run before."""
+    """The limiter's input: no settings mean Google's defaults; a checkpoint comes from the run before.
+
+    `untold` are alert events that the run before could not deliver.
+    """
 
     project: str
     settings: LimiterSettings | None = None
     quiet_until_ns: int = 0
+    paused_by: str = ""
     checkpoint: LimiterCheckpoint | None = None
+    alerts: AlertCheckpoint | None = None
+    untold: tuple[AlertEvent, ...] = ()
 
 
 class LaneCheckpoint(Message):

@@ -154,10 +154,15 @@ class BatchState(BaseModel):
         part.burn_sent = part.burn_sent and (step.purpose != "burn" or part.attempts > 0)
         self.calls -= 1
 
-    def learn(self, step: Step, reply: Reply, now_ns: int) -> Advice:
-        """What the reply means: outcomes are settled, the parts move on, and the advice says what to wait for."""
+    def learn(self, step: Step, reply: Reply, now_ns: int, *, probe: bool = False) -> Advice:
+        """What the reply means: outcomes are settled, the parts move on, and the advice says what to wait for.
+
+        A `probe` that fails is no attempt: the operations wait for the API, whose turn it was to try.
+        """
         part = self._part_of(step)
         part.in_flight = False
+        if probe and isinstance(reply, Busy | Lost):
+            part.attempts -= 1
         if not isinstance(reply, Unauthorised | Throttled):
             part.logins = 0
         match reply:

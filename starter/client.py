@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar, cast
 
 from temporalio.client import (
     Client,
@@ -104,9 +104,27 @@ class Service(Protocol):
 
     async def control(self, request_id: str, action: Action, control: Control) -> str: ...
 
-    async def limiter_set(self, project: str, changes: Mapping[str, int]) -> LimiterSettings: ...
+    async def limiter_set(self, project: str, changes: Mapping[str, object]) -> LimiterSettings: ...
+
+    async def limiter_control(self, project: str, action: Literal["pause", "resume"], control: Control) -> None: ...
 
     async def limiter_show(self, project: str) -> LimiterView: ...
+
+
+def changed(present: LimiterSettings, changes: Mapping[str, object]) -> LimiterSettings:
+    """The settings with these changes; raises InvalidRequest where they make no sense together."""
+    users = {name: own.model_dump() for name, own in present.users.items()}
+    for name, limits in cast(Mapping[str, Mapping[str, int | None]], changes.get("users", {})).items():
+        users[name] = {**users.get(name, {}), **limits} if limits else {}
+    kept = {name: limits for name, limits in users.items() if any(limits.values())}
+    settings = LimiterSettings.model_validate({**present.model_dump(), **changes, "users": kept})
+    floors = (settings.floor_urgent, settings.floor_normal, settings.floor_low)
+    if min(floors) < 0 or sum(floors) > 1.000001:
+        said = " + ".join(f"{floor:.0%}" for floor in floors)
+        raise InvalidRequest(
+            f"the floors {said} are more than the whole quota, or less than nothing: lower one of them"
+        )
+    return settings
 
 
 def fingerprint(request: BulkRequest) -> str:
@@ -241,12 +259,20 @@ class TemporalService:
                 raise InvalidRequest(f"request {request_id!r} is over ({state}): nothing to {action}") from error
         return workflow_id
 
-    async def limiter_set(self, project: str, changes: Mapping[str, int]) -> LimiterSettings:
-        """The limiter's settings with these changes, durably told to it, which is started if need be."""
+    async def limiter_control(self, project: str, action: Literal["pause", "resume"], control: Control) -> None:
+        """The emergency stop of a project, or its end, durably told to its limiter, which is started if need be."""
+        with connection.rpc_errors(self._client):
+            await signal_with_start_limiter(self._client, project, action, control)
+
+    async def limiter_set(self, project: str, changes: Mapping[str, object]) -> LimiterSettings:
+        """The limiter's settings with these changes, durably told to it, which is started if need be.
+
+        A change of `users` is of those that it names alone; one whose limits are all None has none of its own any more.
+        """
         await connection.ensure_search_attributes(self._client)
         with connection.rpc_errors(self._client):
             present = await last_settings(self._client, project) or LimiterSettings()
-            settings = LimiterSettings.model_validate({**present.model_dump(), **changes})
+            settings = changed(present, changes)
             await signal_with_start_limiter(self._client, project, CONFIGURE, settings)
         return settings
 

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from headgate.models import LimiterSettings, LimiterView, ProgressView
+from headgate.models import BucketView, LimiterSettings, LimiterView, ProgressView, WaiterView
 from starter.client import RequestRow
 
 OVER = frozenset({"completed", "cancelled", "failed"})
@@ -101,6 +101,14 @@ def settings_lines(settings: LimiterSettings) -> list[str]:
         f"writes   {settings.write_per_project} a project, {settings.write_per_user} a user, in {window}",
         f"spacing  {seconds(settings.spreadsheet_spacing_ns)} between two writes to one spreadsheet",
         f"slack    a token is good for {seconds(settings.token_valid_for_ns)}, a call may travel {seconds(settings.network_spread_ns)}",
+        f"floors   urgent {settings.floor_urgent:.0%}, normal {settings.floor_normal:.0%}, low {settings.floor_low:.0%}; "
+        f"a class up after {seconds(settings.age_after_ns)} without a call"
+        + (f"; {settings.urgent_budget} urgent calls an owner in 10 min" if settings.urgent_budget else ""),
+        *(
+            f"user     {name}: "
+            + ", ".join(f"{limit} {kind}s" for kind, limit in (("read", own.read), ("write", own.write)) if limit)
+            for name, own in sorted(settings.users.items())
+        ),
     ]
 
 
@@ -114,15 +122,61 @@ def limiter_lines(view: LimiterView) -> list[str]:
     lines.append(
         f"tokens   {view.granted:,} granted, {view.returned:,} returned, {view.booked:,} booked now, {view.throttled:,} × 429"
     )
-    for name, facts in view.buckets.items():
-        lines += [f"bucket   {name}: " + ", ".join(f"{key} {value:g}" for key, value in facts.items())]
-    lines += ["waits    " + ", ".join(f"{key} {value}" for key, value in waiter.items()) for waiter in view.waiters]
+    if view.paused_by:
+        lines.append(f"PAUSED   by {view.paused_by}: no token is given until `headgate limiter resume`")
+    lines += [f"ALERT    {sentence}" for sentence in view.alerts]
+    for circuit in view.circuits.values():
+        rest = "one is out" if circuit.out else f"next in {seconds(max(0, circuit.next_probe_ns - view.now_ns))}"
+        lines.append(f"CIRCUIT  {circuit.why}; since {seconds(view.now_ns - circuit.since_ns)}, {rest}")
+    lines += [bucket_line(name, bucket, view.now_ns) for name, bucket in view.buckets.items()]
+    lines += [
+        f"class    {c.kind} {c.priority}: {c.share:.0%} of the quota now, {c.owners} owners, {c.lanes} lanes, "
+        f"{c.calls} calls in the last window, Jain's index {c.jain:.3f}, longest wait {seconds(c.waits_ns)}"
+        for c in view.classes
+    ]
+    lines += [waiter_line(waiter, view.now_ns) for waiter in view.waiters]
+    if view.waiting > len(view.waiters):
+        lines.append(f"         and {view.waiting - len(view.waiters):,} more")
     return lines
+
+
+def bucket_line(name: str, bucket: BucketView, now_ns: int) -> str:
+    """One bucket: use, what was learned, and until when it rests."""
+    parts = [f"{bucket.used} of {bucket.limit} used", f"{bucket.booked} booked", f"{bucket.free} free"]
+    parts.append(f"worst window {bucket.worst_window}")
+    if bucket.used_by_others:
+        parts.append(f"learned ceiling {bucket.ceiling}: {bucket.used_by_others} used by others")
+    parts += [f"{bucket.throttled} × 429"] if bucket.throttled else []
+    parts += [f"rests for {seconds(bucket.shut_until_ns - now_ns)}"] if bucket.shut_until_ns > now_ns else []
+    return f"bucket   {name}: " + ", ".join(parts)
+
+
+def waiter_line(waiter: WaiterView, now_ns: int) -> str:
+    """One who waits, with the parts of its rank."""
+    served: str = waiter.priority
+    if waiter.aged:
+        served += f" (aged: served as {waiter.served_as})"
+    elif waiter.served_as != waiter.priority:
+        served += f" (beyond its urgent budget: served as {waiter.served_as})"
+    parts = [
+        f"{waiter.holder}: {served}",
+        f"owner {waiter.owner or '-'}",
+        f"no. {waiter.position} of its class" if waiter.position else "wants nothing",
+        f"share {waiter.share:.1%}",
+        f"{waiter.deficit:g} calls behind" if waiter.deficit > 0 else f"{-waiter.deficit:g} calls ahead",
+        f"{waiter.calls:,} calls in {waiter.lanes} lanes",
+        f"last call {seconds(waiter.age_ns)} ago",
+    ]
+    parts += [f"stopped: {waiter.stopped}"] if waiter.stopped else []
+    if waiter.waits_for:
+        until = f" for {seconds(waiter.until_ns - now_ns)}" if waiter.until_ns > now_ns else ""
+        parts.append(f"waits: {waiter.waits_for}{until}")
+    return "waits    " + ", ".join(parts)
 
 
 def seconds(span_ns: int) -> str:
     """A span, as short as it can be said."""
-    return f"{span_ns / 1_000_000_000:g} s"
+    return f"{round(span_ns / 1_000_000_000, 1):g} s" if span_ns >= 10**9 else f"{span_ns / 1_000_000_000:.3g} s"
 
 
 def clock_time(instant: str | None) -> str:

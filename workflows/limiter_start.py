@@ -3,31 +3,36 @@
 Invariants:
 1. A limiter that never existed starts at once: nobody can hold a token of its.
 2. One that was lost (its last run has closed) is quiet until every token it may have given out has left its window.
-3. One whose run closes between the look and the start is treated like a lost one.
-4. A limiter keeps the settings that it was last given, also when it was lost: they stand in its history.
+3. Only the server's instants count: no host's clock is read.
+4. A limiter keeps the settings that it was last given, and a pause of its project, also when it was lost: they stand in its
+   history.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
 from datetime import datetime
 from typing import Any, Final
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from headgate.models import LimiterInput, LimiterSettings
+from headgate.errors import Unreachable
+from headgate.models import Control, LimiterInput, LimiterSettings
 from workflows.names import RATE_LIMITER_TYPE, WORKFLOW_QUEUE, rate_limiter_id
 
 CONFIGURE: Final = "configure"
+PAUSE: Final = "pause"
+RESUME: Final = "resume"
+#: A limiter may end between a signal and a look at it.
+TRIES: Final = 5
 
 
-async def limiter_start(client: Client, project: str, settings: LimiterSettings | None = None) -> LimiterInput:
-    """The input for a limiter that starts now; `settings` of None means those of its last run, or Google's."""
+async def limiter_start(client: Client, project: str, settings: LimiterSettings | None = None) -> LimiterInput | None:
+    """The input for a limiter that starts now, None if one is running; `settings` of None means those of its last run, or Google's."""
     handle = client.get_workflow_handle(rate_limiter_id(project))
     try:
         last = await handle.describe()
@@ -35,73 +40,93 @@ async def limiter_start(client: Client, project: str, settings: LimiterSettings 
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
         return LimiterInput(project=project, settings=settings)
-    known = await last_settings(client, project)
-    ended_ns = time.time_ns() if last.status is WorkflowExecutionStatus.RUNNING else _nanoseconds(last.close_time)
+    if last.status is WorkflowExecutionStatus.RUNNING:
+        return None
+    known, paused_by = await last_word(client, project)
     return LimiterInput(
-        project=project, settings=settings or known, quiet_until_ns=ended_ns + _memory_ns(known or LimiterSettings())
+        project=project,
+        settings=settings or known,
+        paused_by=paused_by,
+        quiet_until_ns=_nanoseconds(last.close_time) + _memory_ns(known or LimiterSettings()),
     )
 
 
 async def signal_with_start_limiter(client: Client, project: str, signal: str, arg: Any) -> None:
     """Deliver the signal to the project's limiter, which is started where none is running."""
-    try:
-        await client.get_workflow_handle(rate_limiter_id(project)).signal(signal, arg)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-    else:
-        return
     settings = arg if signal == CONFIGURE and isinstance(arg, LimiterSettings) else None
-    start = await limiter_start(client, project, settings)
-    await client.start_workflow(
-        RATE_LIMITER_TYPE,
-        start,
-        id=rate_limiter_id(project),
-        task_queue=WORKFLOW_QUEUE,
-        start_signal=signal,
-        start_signal_args=[arg],
-        static_summary=f"tokens of project {project}",
-    )
+    for _ in range(TRIES):
+        try:
+            await client.get_workflow_handle(rate_limiter_id(project)).signal(signal, arg)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+        else:
+            return
+        start = await limiter_start(client, project, settings)
+        if start is not None:
+            await _start(client, start, start_signal=signal, start_signal_args=[arg])
+            return
+    raise Unreachable(f"the limiter of project {project!r} starts and ends all the time: see its history")
 
 
 async def start_limiter(client: Client, project: str) -> None:
     """Start the project's limiter where none is running."""
-    with contextlib.suppress(WorkflowAlreadyStartedError):
-        await client.start_workflow(
-            RATE_LIMITER_TYPE,
-            await limiter_start(client, project),
-            id=rate_limiter_id(project),
-            task_queue=WORKFLOW_QUEUE,
-            static_summary=f"tokens of project {project}",
-        )
+    start = await limiter_start(client, project)
+    if start is not None:
+        with contextlib.suppress(WorkflowAlreadyStartedError):
+            await _start(client, start)
+
+
+async def _start(client: Client, start: LimiterInput, **options: Any) -> None:
+    await client.start_workflow(
+        RATE_LIMITER_TYPE,
+        start,
+        id=rate_limiter_id(start.project),
+        task_queue=WORKFLOW_QUEUE,
+        static_summary=f"tokens of project {start.project}",
+        **options,
+    )
 
 
 async def last_settings(client: Client, project: str) -> LimiterSettings | None:
-    """What the limiter's last run was started with or told since, whether or not a worker has seen it yet; None if nothing."""
+    """What the limiter was last started with or told, whether or not a worker has seen it yet; None if nothing."""
+    return (await last_word(client, project))[0]
+
+
+async def last_word(client: Client, project: str) -> tuple[LimiterSettings | None, str]:
+    """The settings that the limiter's last run was started with or told since, and who paused the project (`""`: nobody)."""
     handle = client.get_workflow_handle(rate_limiter_id(project))
-    found: LimiterSettings | None = None
+    settings, paused_by = None, ""
     try:
         async for event in handle.fetch_history_events():
-            found = await _settings_in(client, handle, event) or found
+            settings, paused_by = await _said_in(client, event, settings, paused_by)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
-    return found
+    return settings, paused_by
 
 
-async def _settings_in(client: Client, handle: WorkflowHandle[Any, Any], event: HistoryEvent) -> LimiterSettings | None:
+async def _said_in(
+    client: Client, event: HistoryEvent, settings: LimiterSettings | None, paused_by: str
+) -> tuple[LimiterSettings | None, str]:
     converter = client.data_converter
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
         payloads = event.workflow_execution_started_event_attributes.input.payloads
         started: LimiterInput = (await converter.decode(payloads, [LimiterInput]))[0]
-        return started.checkpoint.settings if started.checkpoint else started.settings
+        kept = started.checkpoint
+        return (kept.settings, kept.paused_by) if kept else (started.settings, started.paused_by)
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
         signalled = event.workflow_execution_signaled_event_attributes
-        if signalled.signal_name == CONFIGURE and signalled.input.payloads:
-            with contextlib.suppress(RuntimeError, ValueError):  # what the limiter could not read it did not take
-                configured: LimiterSettings = (await converter.decode(signalled.input.payloads, [LimiterSettings]))[0]
-                return configured
-    return None
+        payloads = signalled.input.payloads
+        with contextlib.suppress(RuntimeError, ValueError):  # what the limiter could not read it did not take
+            if signalled.signal_name == CONFIGURE and payloads:
+                return (await converter.decode(payloads, [LimiterSettings]))[0], paused_by
+            if signalled.signal_name == PAUSE:
+                control: Control | None = (await converter.decode(payloads, [Control]))[0] if payloads else None
+                return settings, (control.by if control else "") or "someone"
+            if signalled.signal_name == RESUME:
+                return settings, ""
+    return settings, paused_by
 
 
 def _memory_ns(settings: LimiterSettings) -> int:

@@ -46,7 +46,7 @@ def test_forgetting_old_tokens_changes_no_answer(asked: list[int]) -> None:
     now = 0
     for pause in asked:
         now += pause
-        forgets.expire(now)
+        forgets.expire(now, HOLD)
         at = keeps.earliest(now, paced=True)
         assert forgets.earliest(now, paced=True) == at
         keeps.book(at, paced=True)

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -23,7 +23,7 @@ from headgate.models import (
     State,
 )
 from starter import cli
-from starter.client import Action, RequestRow, Service, Submitted, UnknownRequest, fingerprint
+from starter.client import Action, RequestRow, Service, Submitted, UnknownRequest, changed, fingerprint
 from starter.surroundings import Surroundings
 
 
@@ -55,6 +55,7 @@ class FakeService:
     submitted: dict[str, BulkRequest] = field(default_factory=dict)
     summaries: list[str] = field(default_factory=list)
     controls: list[tuple[str, Action, Control]] = field(default_factory=list)
+    limiter_controls: list[tuple[str, str, Control]] = field(default_factory=list)
     filters: Mapping[str, str] = field(default_factory=dict)
     settings: LimiterSettings = field(default_factory=LimiterSettings)
     state: State | None = "completed"
@@ -94,9 +95,12 @@ class FakeService:
         self.controls.append((request_id, action, control))
         return f"bulk/{request_id}"
 
-    async def limiter_set(self, project: str, changes: Mapping[str, int]) -> LimiterSettings:
-        self.settings = LimiterSettings.model_validate({**self.settings.model_dump(), **changes})
+    async def limiter_set(self, project: str, changes: Mapping[str, object]) -> LimiterSettings:
+        self.settings = changed(self.settings, changes)
         return self.settings
+
+    async def limiter_control(self, project: str, action: Literal["pause", "resume"], control: Control) -> None:
+        self.limiter_controls.append((project, action, control))
 
     async def limiter_show(self, project: str) -> LimiterView:
         return LimiterView(

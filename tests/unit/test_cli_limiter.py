@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headgate.models import LimiterSettings
+from headgate.models import LimiterSettings, UserLimits
 from tests.unit.fake_service import FakeService, one_sentence, ran
 
 
@@ -58,3 +58,35 @@ def test_show_as_json_is_the_limiters_view() -> None:
 def test_show_is_lines_for_a_person() -> None:
     found = ran("limiter", "show", "--project", "p")
     assert "writes   300 a project, 60 a user, in 60 s" in found.out
+
+
+def test_a_users_own_quota_leaves_everybody_elses_alone() -> None:
+    service = FakeService()
+    ran("limiter", "set", "--project", "p", "--user", "bot", "--write-per-user", "120", service=service)
+    ran("limiter", "set", "--project", "p", "--user", "bot", "--read-per-user", "90", service=service)
+    ran("limiter", "set", "--project", "p", "--user", "eve", "--write-per-user", "5", service=service)
+    assert service.settings.write_per_user == 60
+    assert service.settings.users == {"bot": UserLimits(read=90, write=120), "eve": UserLimits(write=5)}
+    ran("limiter", "set", "--project", "p", "--user", "bot", service=service)
+    assert service.settings.users == {"eve": UserLimits(write=5)}
+
+
+def test_floors_are_percent_and_cannot_be_more_than_all() -> None:
+    service = FakeService()
+    flags = ("--floor-urgent", "60", "--floor-normal", "30")
+    assert ran("limiter", "set", "--project", "p", *flags, service=service).code == 0
+    assert (service.settings.floor_urgent, service.settings.floor_low) == (0.6, 0.1)
+    found = ran("limiter", "set", "--project", "p", "--floor-low", "30", service=service)
+    assert found.code == 2
+    assert "more than the whole quota" in found.err
+
+
+def test_a_project_is_paused_and_resumed_by_somebody() -> None:
+    service = FakeService()
+    assert ran("limiter", "pause", "--project", "p", "--by", "ana", service=service).code == 0
+    found = ran("limiter", "resume", "--project", "p", "--by", "ana", "--json", service=service)
+    assert found.documents == [{"project": "p", "action": "resume"}]
+    assert [(project, action, control.by) for project, action, control in service.limiter_controls] == [
+        ("p", "pause", "ana"),
+        ("p", "resume", "ana"),
+    ]

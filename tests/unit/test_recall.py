@@ -13,6 +13,7 @@ from activities.batches import Batches
 from activities.bookings import Desk
 from activities.calls import CallActivities
 from activities.clock import ServerClock
+from activities.pushback import Pushback
 from activities.results import Results
 from activities.sending import Sender
 from activities.store import Store
@@ -28,9 +29,9 @@ class NoWire:
 
 @pytest.fixture
 def activities() -> CallActivities:
-    store, clock = Store.open("memory://"), ServerClock()
-    sender = Sender(Batches(store), Results(store), NoWire(), clock)  # type: ignore[arg-type]
     nobody: Any = None
+    store, clock = Store.open("memory://"), ServerClock()
+    sender = Sender(Batches(store), Results(store), NoWire(), clock, Pushback(clock, nobody))  # type: ignore[arg-type]
     return CallActivities(sender, Desk(nobody, clock, str, nobody), clock, nobody)
 
 

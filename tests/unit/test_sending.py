@@ -8,9 +8,10 @@ import pytest
 
 from activities.clock import ServerClock
 from activities.http import Answer
+from activities.pushback import Pushback
 from activities.sending import Sender
 from headgate.errors import InvalidRequest, Unreachable
-from headgate.models import BulkRequest, Operation, PlannedBatch
+from headgate.models import BulkRequest, Operation, PlannedBatch, Settlement
 from headgate.outcomes import BatchState
 
 BATCH = PlannedBatch(
@@ -29,6 +30,7 @@ class Parts:
 
     def __init__(self, wrong: Exception | None = None) -> None:
         self.wrong = wrong
+        self.told: list[Settlement] = []
 
     async def send(self, *_: object) -> Answer:
         if self.wrong:
@@ -42,7 +44,11 @@ class Parts:
 def sender(parts: Any) -> Sender:
     clock = ServerClock()
     clock.between(clock.monotonic_ns(), 10**18)
-    return Sender(parts, parts, parts, clock)
+
+    async def tell(project: str, said: Settlement) -> None:
+        parts.told.append(said)
+
+    return Sender(parts, parts, parts, clock, Pushback(clock, tell))
 
 
 async def sent(parts: Parts) -> Any:
