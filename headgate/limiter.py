@@ -510,11 +510,12 @@ class Limiter:
             if token.served == "urgent" and lease.key in self.spent:
                 self.spent[lease.key].refund(token.at_ns)
             self._recheck(token)
-            self._wants_again(lease.holder, unused, token)
+            self._wants_again(now, lease.holder, unused, token)
             if unused.lane in lease.probes:
                 self.health.probe_returned(now, lease.probes.pop(unused.lane))
 
-    def _wants_again(self, holder: str, unused: Unused, token: Token) -> None:
+    def _wants_again(self, now: int, holder: str, unused: Unused, token: Token) -> None:
+        """A lane whose token came back was busy, or is free by now: it stands behind those that have been free for longer."""
         waiter = self.waiters.get(holder)
         lane = waiter.lanes.get(unused.lane) if waiter else None
         if waiter is None or lane is None or (lane.kind, lane.user) != (token.kind, token.user):
@@ -522,7 +523,7 @@ class Limiter:
         wanted = waiter.wants()
         line = self.lines[lane.kind]
         line.want(lane, lane.calls + 1)
-        line.free_from(lane, min(lane.free_at_ns, token.at_ns))
+        line.free_from(lane, min(lane.free_at_ns, max(token.at_ns, now)))
         if waiter.wants() and not wanted:
             self._hungry(waiter, waiter.hungry_ns)
 
