@@ -4,7 +4,8 @@ Rules:
 
 1. A booking gets the first token that is free on its path, not before its owner's clock: owners that book get at most their
    share of the quota, one call after the other, and pay for it in their turns.
-2. `NotUntil` is exact: asked again at its instant under the same id, the token is there, whatever was granted meanwhile.
+2. `NotUntil` is exact: asked again at its instant under the same id, the token is there, whatever was granted meanwhile. Who
+   asks a little late is served before new grants, too.
 3. A token that was given out stays booked, since a call may be under way with it, unless its holder says that it was not used.
 """
 
@@ -64,9 +65,13 @@ class Bookings:
             if lapsed < now:
                 self.drop(booking_id, turns)
             elif not place.given and place.token.at_ns < now:
-                self.buckets.give_back(place.token)
-                place.token = self._ahead(soonest, place.token, place.latency_ns)
+                self.move_on(place, soonest)
         self.clocks = {name: at for name, at in self.clocks.items() if at > now}
+
+    def move_on(self, place: Place, soonest: int) -> None:
+        """Nobody used the place's token in time: it is kept, with the next one, and pays nothing more."""
+        self.buckets.give_back(place.token)
+        place.token = self._ahead(soonest, place.token, place.latency_ns)
 
     def _ahead(self, soonest: int, path: Token, latency_ns: int) -> Token:
         at = self.buckets.earliest(soonest, path, latency_ns)

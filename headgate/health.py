@@ -79,7 +79,8 @@ class Health:
         self.overloads += 1
         number = crc32(spreadsheet.encode())
         api = self.circuits.setdefault(API, Circuit())
-        calls = sum(self.buckets.project(kind).used(now, RECENT_NS) for kind in KINDS)
+        since = now - api.first_ns(now)
+        calls = sum(self.buckets.project(kind).used(now, since) for kind in KINDS) if since else 0
         if api.failed(now, number, calls, api=True):
             for name in [n for n in self.circuits if n != API]:
                 self._close(name, now)  # the API's stands for all of them
@@ -89,7 +90,8 @@ class Health:
             return False
         name = sheet_circuit(spreadsheet)
         own = self.circuits.setdefault(name, Circuit())
-        recent = sum(at <= now for at in self.buckets.spacing(spreadsheet).recent)
+        first = own.first_ns(now)
+        recent = sum(first < at <= now for at in self.buckets.spacing(spreadsheet).recent)
         if own.failed(now, number, recent, api=False):
             self._shut_sheet(spreadsheet, now)
             return True

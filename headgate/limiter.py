@@ -168,7 +168,9 @@ class Limiter:
             return self._probe(now, booking, circuit)
         soonest = now + self.settings.lead_ns // 5
         place = self.bookings.places.get(booking.id)
-        if place is None or place.token.at_ns < soonest:
+        if place is not None and not place.given and place.token.at_ns < soonest:
+            self.bookings.move_on(place, max(soonest, self.quiet_until_ns))
+        elif place is None or place.token.at_ns < soonest:
             self.bookings.drop(booking.id, self._turns)
             if booking.attempt and (at := self.health.retries.spend(now)):
                 return NotUntil(at_ns=at, why="retries are at a tenth of the calls")

@@ -540,6 +540,15 @@ class WaiterView(Message):
     until_ns: int
 
 
+class PlaceView(Message):
+    """The bookings of one holder: retries of a bulk request, or a script outside; `next_ns` is the first token's time."""
+
+    holder: str
+    places: int
+    given: int
+    next_ns: int
+
+
 class LimiterView(Message):
     """The answer of the limiter's `show` query. `waiters` are the first of them, `waiting` is how many there are."""
 
@@ -560,6 +569,7 @@ class LimiterView(Message):
     circuits: dict[str, CircuitView] = {}
     waiters: tuple[WaiterView, ...] = ()
     waiting: int = 0
+    bookings: tuple[PlaceView, ...] = ()
     alerts: tuple[str, ...] = ()
 
 

@@ -12,11 +12,12 @@ from headgate.models import (
     CircuitView,
     ClassView,
     LimiterView,
+    PlaceView,
     Standing,
     WaiterView,
 )
 from headgate.ordering import CLASSES, stride
-from headgate.waiting import Lane, Token, Waiter
+from headgate.waiting import Lane, Place, Token, Waiter
 
 if TYPE_CHECKING:
     from headgate.limiter import Limiter
@@ -143,6 +144,7 @@ def view(limiter: Limiter, project: str, now: int) -> LimiterView:
             shown_waiter(limiter, limiter.waiters[holder], now) for holder in (holders + stopped)[:SHOWN_WAITERS]
         ),
         waiting=len(holders),
+        bookings=shown_places(limiter),
     )
 
 
@@ -202,6 +204,22 @@ def longest_waits(limiter: Limiter, now: int) -> dict[str, int]:
         for _, holder in limiter.queue.rows[c]:
             waits[c] = max(waits[c], now - limiter.waiters[holder].hungry_ns)
     return waits
+
+
+def shown_places(limiter: Limiter) -> tuple[PlaceView, ...]:
+    """Who has booked, by holder."""
+    found: dict[str, list[Place]] = {}
+    for place in limiter.bookings.places.values():
+        found.setdefault(place.holder, []).append(place)
+    return tuple(
+        PlaceView(
+            holder=holder,
+            places=sum(not place.given for place in places),
+            given=sum(place.given for place in places),
+            next_ns=min(place.token.at_ns for place in places),
+        )
+        for holder, places in sorted(found.items())[:SHOWN_WAITERS]
+    )
 
 
 def shown_circuits(limiter: Limiter, now: int) -> dict[str, CircuitView]:

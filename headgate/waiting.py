@@ -113,6 +113,11 @@ class Place:
     weight: float = 1.0
     probe: str = ""
 
+    @property
+    def holder(self) -> str:
+        """Who booked it."""
+        return self.token.who.rsplit("/", 2)[0]
+
 
 @dataclass(slots=True)
 class Queue:

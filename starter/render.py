@@ -135,6 +135,10 @@ def limiter_lines(view: LimiterView) -> list[str]:
         for c in view.classes
     ]
     lines += [waiter_line(waiter, view.now_ns) for waiter in view.waiters]
+    lines += [
+        f"booked   {held.holder}: {held.given} tokens taken in the last window, {held.places} booked ahead"
+        for held in view.bookings
+    ]
     if view.waiting > len(view.waiters):
         lines.append(f"         and {view.waiting - len(view.waiters):,} more")
     return lines
