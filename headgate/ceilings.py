@@ -2,9 +2,10 @@
 
 Rules:
 
-1. A 429 shuts the bucket that it names for 1 s, up to 3 s while they repeat, and beyond that only in long windows.
-2. The ceiling is the rate at which calls got through: since the 429 before if that was lately, else in the last window. It is
-   held for 2 minutes, then raised faster and faster, and never above the configured limit.
+1. A 429 shuts the bucket that it names for 1 s, up to 3 s while they repeat, and longer only where windows are long.
+2. A 429 says that the window is full. So what is left to us is what we have in the window, if others have used the quota for
+   that long; and between two 429s, what got through by the time between them, however it was sent.
+3. The ceiling is that, less a margin. It is held for 2 minutes, then raised faster and faster, and never above the limit.
 """
 
 from __future__ import annotations
@@ -19,14 +20,19 @@ CEILING_HELD_NS = 120 * SECOND_NS
 CEILING_REGROWS_NS = 100 * SECOND_NS
 #: 429s that come so soon after one another are of calls that were on their way already: one event.
 SAME_EVENT_NS = 1_500_000_000
-#: A ceiling is not taken from fewer calls, nor from a shorter time.
-LEAST_SAMPLE = 4
+#: A ceiling is not taken from a shorter time between two 429s; and so many calls may be due to unevenness alone.
 LEAST_SAMPLE_NS = SECOND_NS
+UNEVEN_CALLS = 3
+#: At the ceiling itself the slightest unevenness would be a 429.
+MARGIN = 0.97
 
 
 @dataclass(slots=True)
 class Pressure:
-    """What 429s taught about one bucket. `named` is the limit that the API named (0: none), `total` counts 429s for people."""
+    """What 429s taught about one bucket. `named` is the limit that the API named (0: none), `total` counts 429s for people.
+
+    `series_ns` is the first of a series of 429s not longer than a window, `refused` counts those of the series.
+    """
 
     paused_ns: int = 0
     length_ns: int = 0
@@ -35,33 +41,33 @@ class Pressure:
     named: int = 0
     refused: int = 0
     total: int = 0
-    since_ns: int = 0
+    series_ns: int = 0
 
     def throttled(self, now: int, used_since: int, used_window: int, value: int, window_ns: int) -> bool:
         """Note a 429 at `now`; True if it begins a pause of its own, with a new ceiling.
 
-        `used_since` and `used_window` are the calls made since the event before and in the last window; `value` is what the
+        `used_since` and `used_window` are the calls made since the series began and in the last window; `value` is what the
         API said the limit is.
         """
         self.total += 1
-        self.refused += 1
         if value:
             self.named = value
-        if self.since_ns and now < self.paused_ns + self.length_ns + SAME_EVENT_NS:
+        if self.series_ns and now < self.paused_ns + self.length_ns + SAME_EVENT_NS:
+            self.refused += 1
             return False
-        since = now - self.since_ns
-        if not self.since_ns or since > 2 * window_ns:
-            self.length_ns = SECOND_NS
-        elif since < window_ns // 4:
-            self.length_ns = min(2 * self.length_ns, max(LONGEST_PAUSE_NS, window_ns // 20), window_ns)
-        through = used_since - self.refused
-        if self.since_ns and LEAST_SAMPLE_NS <= since < window_ns and through >= LEAST_SAMPLE:
-            learned = through * window_ns // since
+        longest = min(max(LONGEST_PAUSE_NS, window_ns // 20), window_ns)
+        repeats = self.series_ns and now - self.paused_ns < window_ns
+        self.length_ns = min(2 * self.length_ns, longest) if repeats else min(SECOND_NS, window_ns)
+        elapsed = now - self.series_ns
+        if not self.series_ns or elapsed > window_ns:
+            self.series_ns, self.refused = now, 1
+            self.ceiling = max(1, int(MARGIN * (used_window - 1)))
         else:
-            learned = used_window - self.refused
-        self.ceiling = max(1, min(learned, self.ceiling or learned) if since < window_ns else learned)
-        self.grows_from_ns = now + CEILING_HELD_NS
-        self.since_ns, self.paused_ns, self.refused = now, now, 0
+            self.refused += 1
+            through = max(0, used_since - self.refused) + UNEVEN_CALLS
+            learned = through * window_ns // max(elapsed, LEAST_SAMPLE_NS)
+            self.ceiling = max(1, int(MARGIN * min(learned, self.ceiling)))
+        self.paused_ns, self.grows_from_ns = now, now + CEILING_HELD_NS
         return True
 
     @property

@@ -88,7 +88,7 @@ def dump(limiter: Limiter) -> LimiterCheckpoint:
                 named=p.named,
                 refused=p.refused,
                 total=p.total,
-                since_ns=p.since_ns,
+                series_ns=p.series_ns,
                 ceiled_until_ns=buckets.quota(name).ceiled_until_ns,
                 interval_ns=buckets.quota(name).ceiling_interval_ns,
             )
@@ -138,7 +138,7 @@ def restore(saved: LimiterCheckpoint) -> Limiter:
         buckets.spacing(sheet).recent = list(recent)
     for p in saved.pressures:
         health.pressures[p.name] = Pressure(
-            p.paused_ns, p.length_ns, p.ceiling, p.grows_from_ns, p.named, p.refused, p.total, p.since_ns
+            p.paused_ns, p.length_ns, p.ceiling, p.grows_from_ns, p.named, p.refused, p.total, p.series_ns
         )
         buckets.kept.add(p.name)
         bucket = buckets.quota(p.name)

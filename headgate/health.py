@@ -46,7 +46,7 @@ class Health:
         window = self.buckets.settings.window_ns
         pressure = self.pressures.setdefault(name, Pressure())
         self.buckets.kept.add(name)
-        since = max(1, now - pressure.since_ns) if pressure.since_ns else window
+        since = max(1, now - pressure.series_ns) if pressure.series_ns else window
         if pressure.throttled(
             now, bucket.used(now, min(since, window)), bucket.used(now, window), said.quota_value, window
         ):

@@ -168,7 +168,7 @@ class Limiter:
             return self._probe(now, booking, circuit)
         soonest = now + self.settings.lead_ns // 5
         place = self.bookings.places.get(booking.id)
-        if place is not None and not place.given and place.token.at_ns < soonest:
+        if place is not None and not place.given and self._overtaken(place, soonest):
             self.bookings.move_on(place, max(soonest, self.quiet_until_ns))
         elif place is None or place.token.at_ns < soonest:
             self.bookings.drop(booking.id, self._turns)
@@ -552,6 +552,12 @@ class Limiter:
         served = served_as(booking.priority, degraded=booking.fairness_key in self.degraded, aged=False)
         soonest = max(soonest, self.quiet_until_ns)
         return self.bookings.take(soonest, booking, served, self._turns(booking.kind))
+
+    def _overtaken(self, place: Place, soonest: int) -> bool:
+        """Whether a place's token cannot be used any more: it is too late for it, or its buckets rest after a 429."""
+        at, token = place.token.at_ns, place.token
+        project, own = self.buckets.project(token.kind), self.buckets.user(token.kind, token.user)
+        return at < soonest or at < max(project.shut_until_ns, own.shut_until_ns)
 
     def _probe(self, now: int, booking: Booking, name: str) -> BookingAnswer:
         """While a circuit is open its next probe's token goes to whoever asks for it in time; the others come back after it."""

@@ -597,7 +597,7 @@ class PressureCheckpoint(Message):
     named: int = 0
     refused: int = 0
     total: int = 0
-    since_ns: int = 0
+    series_ns: int = 0
     ceiled_until_ns: int = 0
     interval_ns: int = 0
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 SECOND_NS = 1_000_000_000
 #: So many tokens may follow each other at once under a learned ceiling.
-CEILING_BURST = 2
+CEILING_BURST = 1
 #: Starts are remembered for so long, to tell how many of them failed.
 RECENT_NS = 10 * SECOND_NS
 #: A later round never goes back farther than this behind a token that was booked.
