@@ -22,16 +22,18 @@ CEILING_REGROWS_NS = 100 * SECOND_NS
 SAME_EVENT_NS = 1_500_000_000
 #: A ceiling is not taken from a shorter time between two 429s; and so many calls may be due to unevenness alone.
 LEAST_SAMPLE_NS = SECOND_NS
-UNEVEN_CALLS = 3
+KNOWN_EVENTS = 2
+UNEVEN_CALLS = 5
 #: At the ceiling itself the slightest unevenness would be a 429.
-MARGIN = 0.97
+MARGIN = 0.98
 
 
 @dataclass(slots=True)
 class Pressure:
     """What 429s taught about one bucket. `named` is the limit that the API named (0: none), `total` counts 429s for people.
 
-    `series_ns` is the first of a series of 429s not longer than a window, `refused` counts those of the series.
+    `series_ns` is the first of a series of 429s not longer than a window, `refused` counts those of the series. `doubts`: so
+    many more events of it are laid to unevenness, since the others were there a window ago and the window tells their part.
     """
 
     paused_ns: int = 0
@@ -42,6 +44,7 @@ class Pressure:
     refused: int = 0
     total: int = 0
     series_ns: int = 0
+    doubts: int = 0
 
     def throttled(self, now: int, used_since: int, used_window: int, value: int, window_ns: int) -> bool:
         """Note a 429 at `now`; True if it begins a pause of its own, with a new ceiling.
@@ -60,8 +63,13 @@ class Pressure:
         self.length_ns = min(2 * self.length_ns, longest) if repeats else min(SECOND_NS, window_ns)
         elapsed = now - self.series_ns
         if not self.series_ns or elapsed > window_ns:
-            self.series_ns, self.refused = now, 1
+            known = self.series_ns and now < self.grows_from_ns + CEILING_REGROWS_NS
+            self.series_ns, self.refused, self.doubts = now, 1, KNOWN_EVENTS if known else 0
             self.ceiling = max(1, int(MARGIN * (used_window - 1)))
+        elif self.doubts:
+            self.refused += 1
+            self.doubts -= 1
+            self.ceiling = max(1, min(self.ceiling, int(MARGIN * (used_window - 1))))
         else:
             self.refused += 1
             through = max(0, used_since - self.refused) + UNEVEN_CALLS

@@ -89,6 +89,7 @@ def dump(limiter: Limiter) -> LimiterCheckpoint:
                 refused=p.refused,
                 total=p.total,
                 series_ns=p.series_ns,
+                doubts=p.doubts,
                 ceiled_until_ns=buckets.quota(name).ceiled_until_ns,
                 interval_ns=buckets.quota(name).ceiling_interval_ns,
             )
@@ -138,7 +139,7 @@ def restore(saved: LimiterCheckpoint) -> Limiter:
         buckets.spacing(sheet).recent = list(recent)
     for p in saved.pressures:
         health.pressures[p.name] = Pressure(
-            p.paused_ns, p.length_ns, p.ceiling, p.grows_from_ns, p.named, p.refused, p.total, p.series_ns
+            p.paused_ns, p.length_ns, p.ceiling, p.grows_from_ns, p.named, p.refused, p.total, p.series_ns, p.doubts
         )
         buckets.kept.add(p.name)
         bucket = buckets.quota(p.name)

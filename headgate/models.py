@@ -598,6 +598,7 @@ class PressureCheckpoint(Message):
     refused: int = 0
     total: int = 0
     series_ns: int = 0
+    doubts: int = 0
     ceiled_until_ns: int = 0
     interval_ns: int = 0
 
