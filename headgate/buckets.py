@@ -88,6 +88,7 @@ class Buckets:
             bucket.interval_ns, bucket.burst = fresh.interval_ns, fresh.burst
         for spacing in self.spacings.values():
             spacing.gap_ns = settings.spreadsheet_spacing_ns
+            spacing.reckon()
 
     def ceil(self, name: str, ceiling: int, now: int) -> bool:
         """Pace a bucket at a learned ceiling (calls in a window; 0: at none). True if it can take more than before."""

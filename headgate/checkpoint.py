@@ -11,6 +11,7 @@ from itertools import accumulate
 from headgate.ceilings import Pressure
 from headgate.circuits import Circuit
 from headgate.health import KINDS
+from headgate.leases import Held, Lease
 from headgate.limiter import Limiter
 from headgate.models import (
     BucketCheckpoint,
@@ -26,7 +27,7 @@ from headgate.models import (
 )
 from headgate.ordering import CLASSES, PLACE, Budget, Turn
 from headgate.quota import Bucket
-from headgate.waiting import Lane, Lease, Place, Token, Waiter
+from headgate.waiting import Lane, Place, Token, Waiter
 
 _KIND = {kind: n for n, kind in enumerate(KINDS)}
 
@@ -74,9 +75,9 @@ def dump(limiter: Limiter) -> LimiterCheckpoint:
             for sheet, spacing in buckets.spacings.items()
             if spacing.starts
         },
-        recent={sheet: tuple(spacing.recent) for sheet, spacing in buckets.spacings.items() if spacing.recent},
+        recent={sheet: spacing.recent for sheet, spacing in buckets.spacings.items() if spacing.recent},
         waiting=tuple(_waiter_row(waiter, intern) for waiter in limiter.waiters.values()),
-        leased=tuple(_lease_row(grant_id, lease, intern) for grant_id, lease in limiter.leases.items()),
+        leased=tuple(_lease_row(limiter, grant_id, lease, intern) for grant_id, lease in limiter.leases.items()),
         booked=tuple(_place_row(booking_id, place, intern) for booking_id, place in limiter.bookings.places.items()),
         pressures=tuple(
             PressureCheckpoint(
@@ -133,9 +134,11 @@ def restore(saved: LimiterCheckpoint) -> Limiter:
         bucket.times = list(accumulate(kept.deltas))
         bucket.paced_until_ns, bucket.shut_until_ns, bucket.worst = kept.paced_until_ns, kept.shut_until_ns, kept.worst
     for sheet, starts in saved.spacings.items():
-        buckets.spacing(sheet).starts = [(at, latency, names[who]) for at, latency, who in starts]
+        spacing = buckets.spacing(sheet)
+        spacing.starts = tuple([(at, latency, names[who]) for at, latency, who in starts])
+        spacing.reckon()
     for sheet, recent in saved.recent.items():
-        buckets.spacing(sheet).recent = list(recent)
+        buckets.spacing(sheet).recent = recent
     for p in saved.pressures:
         health.pressures[p.name] = Pressure(
             p.paused_ns, p.length_ns, p.ceiling, p.grows_from_ns, p.named, p.refused, p.total, p.since_ns
@@ -154,12 +157,9 @@ def restore(saved: LimiterCheckpoint) -> Limiter:
         _restore_waiter(limiter, row, names)
     _restore_turns(limiter, saved)
     for grant_id, holder, key, weight, expires_ns, rows, probes in saved.leased:
-        tokens: dict[int, list[Token | None]] = {}
-        for lane_row in rows:
-            held = tokens.setdefault(lane_row[0], [])
-            held += [None] * (lane_row[1] + 1 - len(held))
-            held[lane_row[1]] = _restore_token(lane_row, names)
-        limiter.leases[grant_id] = Lease(names[holder], names[key], weight, expires_ns, tokens, dict(probes))
+        held = tuple([_restore_held(row, names) for row in rows])
+        limiter.leases[grant_id] = (names[holder], names[key], weight, expires_ns, held)
+        limiter.probes.update({(grant_id, lane): circuit for lane, circuit in probes})
     for place in saved.booked:
         token = Token(
             place.at_ns,
@@ -207,30 +207,19 @@ def _place_row(booking_id: str, place: Place, intern: _Names) -> PlaceCheckpoint
     )
 
 
-def _lease_row(grant_id: int, lease: Lease, intern: _Names) -> LeaseRow:
+def _lease_row(limiter: Limiter, grant_id: int, lease: Lease, intern: _Names) -> LeaseRow:
+    holder, key, weight, expires_ns, held = lease
     tokens: list[TokenRow] = [
-        (
-            lane,
-            position,
-            t.at_ns,
-            _KIND[t.kind],
-            intern(t.user),
-            intern(t.spreadsheet),
-            intern(t.who),
-            t.paced,
-            PLACE[t.served],
-        )
-        for lane, held in lease.tokens.items()
-        for position, t in enumerate(held)
-        if t is not None
+        (lane, at, _KIND[kind], intern(user), intern(spreadsheet), PLACE[served])
+        for lane, at, kind, user, spreadsheet, served in held
     ]
-    probes = tuple(lease.probes.items())
-    return (grant_id, intern(lease.holder), intern(lease.key), lease.weight, lease.expires_ns, tuple(tokens), probes)
+    probes = tuple([(lane, circuit) for (grant, lane), circuit in limiter.probes.items() if grant == grant_id])
+    return (grant_id, intern(holder), intern(key), weight, expires_ns, tuple(tokens), probes)
 
 
-def _restore_token(row: TokenRow, names: Sequence[str]) -> Token:
-    _, _, at, kind, user, spreadsheet, who, paced, served = row
-    return Token(at, KINDS[kind], names[user], names[spreadsheet], names[who], paced, CLASSES[served])
+def _restore_held(row: TokenRow, names: Sequence[str]) -> Held:
+    lane, at, kind, user, spreadsheet, served = row
+    return (lane, at, KINDS[kind], names[user], names[spreadsheet], CLASSES[served])
 
 
 def _waiter_row(w: Waiter, intern: _Names) -> WaiterRow:
@@ -260,7 +249,7 @@ def _waiter_row(w: Waiter, intern: _Names) -> WaiterRow:
         w.hungry_ns,
         w.aged,
         tuple(lanes),
-        tuple(w.unseen),
+        w.unseen,
     )
 
 
@@ -268,7 +257,7 @@ def _restore_waiter(limiter: Limiter, row: WaiterRow, names: Sequence[str]) -> N
     holder, run, sequence, priority, key, weight, submitted, stopped, heard, hungry, aged, lanes, unseen = row
     waiter = Waiter(names[holder], run, sequence, CLASSES[priority], weight, names[key], submitted, stopped)
     waiter.heard_ns, waiter.aged = heard, aged
-    waiter.unseen = list(unseen)
+    waiter.unseen = unseen
     wanted: list[tuple[Lane, int]] = []
     for number, kind, user, spreadsheet, calls, latency, p95, free_at in lanes:
         lane = Lane(waiter, number, KINDS[kind], names[user], names[spreadsheet], 0, latency, p95, free_at)

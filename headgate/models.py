@@ -624,8 +624,8 @@ class PlaceCheckpoint(Message):
 LaneRow = tuple[int, int, int, int, int, int, int, int]
 #: holder, run, sequence, class, key, weight, submitted_at_ns, stopped, heard_ns, hungry_ns, aged, lanes, unseen.
 WaiterRow = tuple[int, int, int, int, int, float, int, str, int, int, bool, tuple[LaneRow, ...], tuple[int, ...]]
-#: lane, position, at_ns, kind, user, spreadsheet, who, paced, class that paid.
-TokenRow = tuple[int, int, int, int, int, int, int, bool, int]
+#: lane, at_ns (0: handed back), kind, user, spreadsheet, class that paid.
+TokenRow = tuple[int, int, int, int, int, int]
 #: grant, holder, key, weight, expires_ns, tokens, probes (lane, circuit).
 LeaseRow = tuple[int, int, int, float, int, tuple[TokenRow, ...], tuple[tuple[int, str], ...]]
 #: kind, class, key, passed, since, weight, owed, calls, calls_before.

@@ -5,7 +5,7 @@ Policies, each a function or class whose docstring defines it in the words that 
 - *floors*: `shares`, `Turns.choose`, `Turns.charge`
 - *fairness*: `Turns.join`, `Turns.charge`, `Turns.passed`
 - *aging* and *degradation*: `served_as`, `Budget`
-- *ties*: `rank`
+- *ties*: `headgate.gates.Entry`
 
 One `Turns` belongs to one kind of call: reads and writes are different quotas, and being served in one owes nothing in the other.
 """
@@ -29,16 +29,6 @@ KEPT_CALLS = 16
 #: A class whose later attempts were served out of turn stands at most so many calls behind for it.
 MOST_OWED = 4.0
 BUDGET_WINDOW_NS = 10 * 60 * SECOND_NS
-
-Rank = tuple[int, str, int, int]
-
-
-def rank(submitted_at_ns: int, holder: str, free_at_ns: int, lane: int) -> Rank:
-    """Ties inside an owner go to the request that was submitted first, then by holder, then to the lane that was free first.
-
-    Never by chance, and never by the order of messages.
-    """
-    return (submitted_at_ns, holder, free_at_ns, lane)
 
 
 def shares(floors: Mapping[Priority, float], backlogged: Sequence[Priority]) -> dict[Priority, float]:
