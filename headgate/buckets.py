@@ -111,6 +111,11 @@ class Buckets:
         for _ in range(min(SWEPT_AT_ONCE, len(self._to_sweep))):
             self._sweep(self._to_sweep.pop(), now)
 
+    def expire_all(self, now: int) -> None:
+        """Forget all that can no longer matter."""
+        for name in (*self.quotas, *(f"sheet/{name}" for name in self.spacings)):
+            self._sweep(name, now)
+
     def _sweep(self, name: str, now: int) -> None:
         if name.startswith("sheet/"):
             spacing = self.spacings.get(name[6:])
@@ -123,7 +128,7 @@ class Buckets:
         if bucket is None:
             return
         bucket.expire(now, self.settings.window_ns)
-        if bucket.times or bucket.shut_until_ns > now or not name.startswith("user"):
+        if bucket.times or max(bucket.shut_until_ns, bucket.paced_until_ns) > now or not name.startswith("user"):
             return
         if name not in self.kept and name not in self.in_use:
             del self.quotas[name]

@@ -78,6 +78,7 @@ class Limiter:
     degraded: dict[str, int] = field(default_factory=dict)
     spent: dict[str, Budget] = field(default_factory=dict)
     counted_ns: int = 0
+    expired_ns: int = -1
     buckets: Buckets = field(init=False)
     lines: dict[Kind, Line] = field(init=False)
     health: Health = field(init=False)
@@ -87,7 +88,6 @@ class Limiter:
     _urgent: dict[str, dict[str, None]] = field(default_factory=dict)
     _rota: deque[str] = field(default_factory=deque)
     _probes: dict[tuple[str, int], str] = field(default_factory=dict)
-    _expired_ns: int = -1
     _allowance: int = standings.LANES_EACH
 
     def __post_init__(self) -> None:
@@ -286,9 +286,9 @@ class Limiter:
 
     def expire(self, now: int) -> None:
         """Forget what can no longer matter: old tokens, old leases, lapsed places."""
-        if now == self._expired_ns:
+        if now == self.expired_ns:
             return
-        self._expired_ns = now
+        self.expired_ns = now
         soonest = max(now + self.settings.lead_ns, self.quiet_until_ns)
         self.bookings.expire(now, soonest, self._turns)
         self.buckets.expire(now)
