@@ -95,7 +95,7 @@ class Turns:
     """The state of the turns of one kind: credits of classes, turns of owners; `waiting` are the classes with a backlog, in order."""
 
     floors: Mapping[Priority, float]
-    credits: dict[Priority, float] = field(default_factory=dict)
+    credits: dict[Priority, float] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0.0))
     turns: dict[tuple[Priority, str], Turn] = field(default_factory=dict)
     virtual: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
     wanting: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
@@ -114,11 +114,10 @@ class Turns:
         """
         if len(here) == 1:
             return here[0]
-        mine = self._shared(self.waiting)
-        credits = self.credits
+        mine, credits = self._shared(self.waiting), self.credits
         best, most = here[0], -1e9
         for c in here:
-            credit = credits.get(c, 0.0) + mine.get(c, 0.0)
+            credit = credits[c] + mine[c]
             if credit > most:
                 best, most = c, credit
         return best
@@ -129,31 +128,33 @@ class Turns:
         `here` are the classes that could have sent it. One that wants calls and could not keeps its share up to one call, so
         that it is next when it can.
         """
-        credits = self.credits
+        credits, waiting = self.credits, self.waiting
         if len(here) > 1:
-            for c, share in self._shared(tuple(here)).items():
-                credit = credits.get(c, 0.0) + share
+            for c, share in self._shared(waiting if len(here) == len(waiting) else tuple(here)).items():
+                credit = credits[c] + share
                 credits[c] = credit if credit < 1.0 else 1.0
             credits[served] = max(credits[served] - 1.0, -MOST_OWED)
-        if len(self.waiting) > len(here):
-            for c, share in self._shared(self.waiting).items():
+        if len(waiting) > len(here):
+            for c, share in self._shared(waiting).items():
                 if c not in here:
-                    credits[c] = min(credits.get(c, 0.0) + share, 1.0)
+                    credits[c] = min(credits[c] + share, 1.0)
         turn = self.turns.get((served, key))
         if turn is None:
             return
         start = self.passed(served, turn)
         step = turn.stride if weight == turn.weight else stride(weight)
-        paid = min(turn.owed, step)
-        turn.owed -= paid
-        turn.passed = start + step - paid
+        if turn.owed:
+            paid = min(turn.owed, step)
+            turn.owed -= paid
+            step -= paid
+        turn.passed = start + step
         turn.calls += 1
         if start > self.virtual[served]:
             self.virtual[served] = start
 
     def refund(self, served: Priority, key: str, weight: float) -> None:
         """A token that was not used is taken off what its class and its owner pay next."""
-        self.credits[served] = min(self.credits.get(served, 0.0) + 1.0, 1.0)
+        self.credits[served] = min(self.credits[served] + 1.0, 1.0)
         turn = self.turns.get((served, key))
         if turn is not None:
             turn.owed += stride(weight)

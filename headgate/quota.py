@@ -167,18 +167,23 @@ class Spacing:
                 t = at + after
         return t
 
-    def book(self, at: int, who: str, latency_ns: int) -> None:
-        """Book a start at an instant that `earliest` named."""
-        if self.starts:
-            first, latency, _ = self.starts[0]
-            gap = self.gap_ns
-            if first + (latency if latency > gap else gap) < at - ROUNDS_OVERLAP_NS:
-                self.expire(at - ROUNDS_OVERLAP_NS)
+    def book(self, at: int, who: str, latency_ns: int, *, past_ns: int = 0) -> None:
+        """Book a start at an instant that `earliest` named. What ended before `past_ns` keeps nobody away any more."""
         start = (at, latency_ns, who)
         starts, recent = self.starts, self.recent
-        self.starts = (*starts, start) if not starts or start > starts[-1] else tuple(sorted((*starts, start)))
-        self.recent = (*recent, at) if not recent or at > recent[-1] else tuple(sorted((*recent, at)))
-        self._clear_from(at, latency_ns)
+        if self.clear_ns <= past_ns or not starts:
+            self.starts = (start,)
+        else:
+            if starts[0][0] + max(self.gap_ns, starts[0][1]) <= past_ns:
+                self.expire(past_ns)
+                starts, recent = self.starts, self.recent
+            self.starts = (*starts, start) if not starts or start > starts[-1] else tuple(sorted((*starts, start)))
+        if recent and recent[0] <= past_ns - RECENT_NS:
+            recent = recent[bisect_right(recent, past_ns - RECENT_NS) :]
+        self.recent = (*recent, at) if not recent or at >= recent[-1] else tuple(sorted((*recent, at)))
+        clear = at + (latency_ns if latency_ns > self.gap_ns else self.gap_ns)
+        if clear > self.clear_ns:
+            self.clear_ns = clear
 
     def give_back(self, at: int, who: str) -> None:
         """Free a start that did not take place."""
@@ -197,14 +202,8 @@ class Spacing:
 
     def reckon(self) -> None:
         """The starts or the gap are others: know anew from when on none of them keeps anybody away (`clear_ns`)."""
-        for at, latency, _ in self.starts:
-            self._clear_from(at, latency)
+        self.clear_ns = max((at + max(self.gap_ns, latency) for at, latency, _ in self.starts), default=0)
 
     def idle(self, now: int) -> bool:
         """Whether nothing would be lost by forgetting it."""
         return not (self.starts or self.recent or self.wanted_by) and self.shut_until_ns <= now
-
-    def _clear_from(self, at: int, latency_ns: int) -> None:
-        clear = at + (latency_ns if latency_ns > self.gap_ns else self.gap_ns)
-        if clear > self.clear_ns:
-            self.clear_ns = clear
