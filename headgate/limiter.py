@@ -58,6 +58,8 @@ PROBE_KNOWN_NS = 1_500_000_000
 #: So many holders are looked at for a changed reason for waiting at a time, and so many are told.
 LOOKED_AT = 8
 TOLD = 4
+#: Raising a holder moves its lanes: thousands that fall due at one instant must not stall a round.
+RAISED_AT_ONCE = 64
 FINISHED = "finished"
 
 
@@ -89,6 +91,7 @@ class Limiter:
     _rota: deque[str] = field(default_factory=deque)
     _probes: dict[tuple[str, int], str] = field(default_factory=dict)
     _allowance: int = standings.LANES_EACH
+    _swept_at: int = 0
 
     def __post_init__(self) -> None:
         """Set up the empty books."""
@@ -261,9 +264,9 @@ class Limiter:
                 continue
             self._rota.append(holder)
             if waiter.wants() and waiter.hungry_ns + self.settings.horizon_ns < now:
-                new = standings.standing(self, waiter, now)
-                if new.reason and not standings.alike(new, waiter.standing):
-                    waiter.standing = new
+                reason, until_ns = standings.standing(self, waiter, now)
+                if reason and not standings.alike(reason, until_ns, waiter.standing):
+                    new = waiter.standing = standings.moving(self, waiter, reason, until_ns)
                     changed[holder] = Grant(epoch=self.epoch, grant_id=self.grants, standing=new)
                     if len(changed) == TOLD:
                         break
@@ -291,7 +294,8 @@ class Limiter:
         self.expired_ns = now
         soonest = max(now + self.settings.lead_ns, self.quiet_until_ns)
         self.bookings.expire(now, soonest, self._turns)
-        self.buckets.expire(now)
+        self.buckets.expire(now, self.granted - self._swept_at)
+        self._swept_at = self.granted
         self.health.expire(now)
         gone: list[int] = []
         for grant_id, lease in self.leases.items():
@@ -413,28 +417,34 @@ class Limiter:
     def _hungry(self, waiter: Waiter, since: int) -> None:
         """From `since` on the holder wants a call and has none; `age_after` later that raises its class."""
         waiter.hungry_ns = since
-        if not waiter.timed:
-            waiter.timed = True
-            heappush(self._due, (since + self.settings.age_after_ns, "age", waiter.holder))
+        if not waiter.timed_ns:
+            waiter.timed_ns = since + self.settings.age_after_ns
+            heappush(self._due, (waiter.timed_ns, "age", waiter.holder))
 
     def _fall_due(self, now: int) -> None:
-        """Raise holders that have waited long enough, and restore owners that are inside their budget again."""
-        while self._due and self._due[0][0] <= now:
-            _, what, name = heappop(self._due)
+        """Raise holders that have waited long enough, longest first, and restore owners that are inside their budget again.
+
+        At most `RAISED_AT_ONCE` holders are raised in one round, the others in the next ones.
+        """
+        due, raised = self._due, 0
+        while due and due[0][0] <= now and raised < RAISED_AT_ONCE:
+            at, what, name = heappop(due)
             if what == "budget":
-                self._degrade(name, now)
+                if self.degraded.get(name) == at:
+                    self._degrade(name, now)
                 continue
             waiter = self.waiters.get(name)
-            if waiter is None or not waiter.timed:
+            if waiter is None or waiter.timed_ns != at:
                 continue
-            waiter.timed = False
+            waiter.timed_ns = 0
             if waiter.aged or not waiter.wants():
                 continue
-            if waiter.hungry_ns + self.settings.age_after_ns > now:
-                self._hungry(waiter, waiter.hungry_ns)
+            if waiter.hungry_ns + self.settings.age_after_ns > at:
+                self._hungry(waiter, waiter.hungry_ns)  # it got a call in between
                 continue
             waiter.aged = True
             self._reclass(waiter)
+            raised += 1
 
     def _degrade(self, key: str, now: int) -> None:
         """Serve an owner as normal while it is beyond its urgent budget, and look again when that ends."""

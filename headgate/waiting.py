@@ -63,7 +63,7 @@ class Waiter:
     hungry_ns: int = 0
     aged: bool = False
     wanting: int = 0
-    timed: bool = False
+    timed_ns: int = 0
     standing: Standing | None = None
 
     @property
