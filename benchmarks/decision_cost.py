@@ -58,12 +58,12 @@ def headgate(per_minute: int, waiters: int) -> dict[str, float]:
     """One run: microseconds a token, a request, a settlement."""
     counted = PROJECTS[per_minute][1]
     limiter = Limiter(_settings(per_minute), epoch=1)
-    clockwork = Clockwork(limiter, _waiting(waiters))
+    clockwork = Clockwork(limiter, _waiting(waiters), recording=False)
     clockwork.run(WINDOW_S)
     first_requests_s, first = clockwork.requesting_s, clockwork.requests
-    before_s, before, rounds = clockwork.deciding_s, len(clockwork.given), len(clockwork.round_s)
+    before_s, before, rounds = clockwork.deciding_s, clockwork.tokens, len(clockwork.round_s)
     clockwork.run(WINDOW_S + counted)
-    tokens = len(clockwork.given) - before
+    tokens = clockwork.tokens - before
     figures = {
         "us_per_token": (clockwork.deciding_s - before_s) / tokens * 1e6,
         "us_per_first_request": first_requests_s / first * 1e6,
@@ -79,7 +79,7 @@ def headgate(per_minute: int, waiters: int) -> dict[str, float]:
 def _settling(clockwork: Clockwork) -> float:
     """Hand back one token of each of the last grants, as far as they still count in the window."""
     since = clockwork.now - WINDOW_S * SECOND_NS
-    fresh = [(name, grant) for name, grant in clockwork.grants[-SAMPLE:] if _first(grant)[1] > since]
+    fresh = [(name, grant) for name, grant in clockwork.grants if _first(grant)[1] > since]
     said = [
         Settlement(
             holder=name,
@@ -175,13 +175,8 @@ def _peer(take: Callable[[int, float], bool], per_minute: int) -> float:
 
 def _loaded(per_minute: int, holders: list[Holder]) -> None:
     """The same run without a record of what was given, which is no part of the limiter."""
-    clockwork = Clockwork(Limiter(_settings(per_minute), epoch=1), holders)
-
-    def forget(_: object) -> None:
-        clockwork.given.clear()
-        clockwork.grants.clear()
-
-    clockwork.tell = forget
+    clockwork = Clockwork(Limiter(_settings(per_minute), epoch=1), holders, recording=False)
+    clockwork.tell = lambda _: clockwork.grants.clear()
     clockwork.run(WINDOW_S + PROJECTS[per_minute][1])
 
 

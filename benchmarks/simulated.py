@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -20,6 +21,8 @@ START_NS = 1_000 * SECOND_NS
 STANDING_EVERY_NS = 2 * SECOND_NS
 ENDLESS = 1_000_000
 FOREVER_S = 1e9
+#: A workflow sends a grant and forgets it; of old ones that are kept the collector would be charged to the limiter.
+KEPT_GRANTS = 1_000
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Event(NamedTuple):
 
 @dataclass
 class Clockwork:
-    """One limiter, its holders, and what each was given.
+    """One limiter, its holders, and what each was given: every token while `recording`, and the latest grants.
 
     Seconds of computing are counted apart: `deciding_s` is the limiter's own in rounds, `requesting_s` in demands;
     `round_s` has each round, with what `tell` does to its grants.
@@ -86,7 +89,9 @@ class Clockwork:
     holders: Sequence[Holder]
     now: int = START_NS
     given: list[Given] = field(default_factory=list)
-    grants: list[tuple[str, Grant]] = field(default_factory=list)
+    grants: deque[tuple[str, Grant]] = field(default_factory=lambda: deque(maxlen=KEPT_GRANTS))
+    recording: bool = True
+    tokens: int = 0
     deciding_s: float = 0.0
     requesting_s: float = 0.0
     requests: int = 0
@@ -136,7 +141,9 @@ class Clockwork:
             self.grants.append((name, grant))
             for lane, times in grant.tokens.items():
                 self._had[name] += len(times)
-                self.given += [Given((at - START_NS) / SECOND_NS, name, lane) for at in times]
+                self.tokens += len(times)
+                if self.recording:
+                    self.given += [Given((at - START_NS) / SECOND_NS, name, lane) for at in times]
 
     def ask(self, holder: Holder, calls: int, stopped: str = "") -> bool:
         """The holder's demand, with every grant seen; True if the limiter finds that it deserves a round at once."""

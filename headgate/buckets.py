@@ -8,8 +8,9 @@ from headgate.models import Kind, LimiterSettings
 from headgate.quota import Bucket, Spacing
 from headgate.waiting import Token
 
-#: So many buckets are looked at in one round for what can be forgotten: never all of them.
-SWEPT_AT_ONCE = 64
+#: So many buckets are looked at in one round for what can be forgotten: a few, and more while tokens make new ones.
+SWEPT_LEAST = 8
+SWEPT_MOST = 64
 
 
 @dataclass(slots=True)
@@ -88,6 +89,7 @@ class Buckets:
             bucket.interval_ns, bucket.burst = fresh.interval_ns, fresh.burst
         for spacing in self.spacings.values():
             spacing.gap_ns = settings.spreadsheet_spacing_ns
+            spacing.reckon()
 
     def ceil(self, name: str, ceiling: int, now: int) -> bool:
         """Pace a bucket at a learned ceiling (calls in a window; 0: at none). True if it can take more than before."""
@@ -99,16 +101,21 @@ class Buckets:
         bucket.ceiling_interval_ns = after
         return bool(before) and (after == 0 or after < before)
 
-    def expire(self, now: int) -> None:
-        """Forget what can no longer matter, a few buckets at a time; the project's each time."""
+    def expire(self, now: int, tokens: int = 0) -> None:
+        """Forget what can no longer matter, in so many buckets as `tokens` may have made; in the project's each time."""
         window = self.settings.window_ns
         for kind in ("project/read", "project/write"):
             if (bucket := self.quotas.get(kind)) is not None:
                 bucket.expire(now, window)
         if not self._to_sweep:
             self._to_sweep = [*self.quotas, *(f"sheet/{name}" for name in self.spacings)]
-        for _ in range(min(SWEPT_AT_ONCE, len(self._to_sweep))):
+        for _ in range(min(SWEPT_LEAST + 2 * tokens, SWEPT_MOST, len(self._to_sweep))):
             self._sweep(self._to_sweep.pop(), now)
+
+    def expire_all(self, now: int) -> None:
+        """Forget all that can no longer matter."""
+        for name in (*self.quotas, *(f"sheet/{name}" for name in self.spacings)):
+            self._sweep(name, now)
 
     def _sweep(self, name: str, now: int) -> None:
         if name.startswith("sheet/"):
@@ -122,7 +129,7 @@ class Buckets:
         if bucket is None:
             return
         bucket.expire(now, self.settings.window_ns)
-        if bucket.times or bucket.shut_until_ns > now or not name.startswith("user"):
+        if bucket.times or max(bucket.shut_until_ns, bucket.paced_until_ns) > now or not name.startswith("user"):
             return
         if name not in self.kept and name not in self.in_use:
             del self.quotas[name]

@@ -1,61 +1,44 @@
 """A limiter to its checkpoint and back: `restore(dump(limiter))` decides exactly as `limiter` would.
 
-What follows from the rest is not carried: the line is built anew from its lanes.
+What follows from the rest is not carried: the line is built anew from its lanes, and the project's booked times are those of
+its users.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from collections.abc import Iterable
+from itertools import accumulate, chain
 
 from headgate.ceilings import Pressure
 from headgate.circuits import Circuit
 from headgate.health import KINDS
+from headgate.leases import Held
 from headgate.limiter import Limiter
 from headgate.models import (
-    BucketCheckpoint,
+    BucketRow,
     CircuitCheckpoint,
-    LaneRow,
+    Kind,
     LeaseRow,
     LimiterCheckpoint,
-    PlaceCheckpoint,
+    LimiterRows,
+    PlaceRow,
     PressureCheckpoint,
-    TokenRow,
+    SpacingRow,
     TurnRow,
     WaiterRow,
 )
 from headgate.ordering import CLASSES, PLACE, Budget, Turn
-from headgate.quota import Bucket
-from headgate.waiting import Lane, Lease, Place, Token, Waiter
+from headgate.packing import pack, unpack
+from headgate.quota import Spacing
+from headgate.waiting import Lane, Place, Token, Waiter
 
 _KIND = {kind: n for n, kind in enumerate(KINDS)}
 
 
-class _Names:
-    """Every name once; elsewhere its place."""
-
-    def __init__(self) -> None:
-        self.places: dict[str, int] = {}
-
-    def __call__(self, name: str) -> int:
-        return self.places.setdefault(name, len(self.places))
-
-
 def dump(limiter: Limiter) -> LimiterCheckpoint:
     """Everything that a limiter knows, small."""
-    intern = _Names()
-    health, buckets = limiter.health, limiter.buckets
-    turns: list[TurnRow] = []
-    credit: list[tuple[int, int, float]] = []
-    virtual: list[tuple[int, int, int]] = []
-    for kind, line in limiter.lines.items():
-        k = _KIND[kind]
-        turns += [
-            (k, PLACE[c], intern(key), t.passed, t.since, t.weight, t.owed, t.calls, t.calls_before)
-            for (c, key), t in sorted(line.turns.turns.items())
-        ]
-        credit += [(k, PLACE[c], left) for c, left in sorted(line.turns.credits.items())]
-        virtual += [(k, PLACE[c], passed) for c, passed in sorted(line.turns.virtual.items())]
+    limiter.buckets.expire_all(limiter.expired_ns)
+    health, buckets, lines = limiter.health, limiter.buckets, limiter.lines
     return LimiterCheckpoint(
         epoch=limiter.epoch,
         settings=limiter.settings,
@@ -66,18 +49,6 @@ def dump(limiter: Limiter) -> LimiterCheckpoint:
         throttled=health.throttled,
         overloads=health.overloads,
         paused_by=limiter.paused_by,
-        buckets=tuple(
-            _bucket_row(name, bucket) for name, bucket in buckets.quotas.items() if bucket.times or bucket.worst
-        ),
-        spacings={
-            sheet: tuple((at, latency, intern(who)) for at, latency, who in spacing.starts)
-            for sheet, spacing in buckets.spacings.items()
-            if spacing.starts
-        },
-        recent={sheet: tuple(spacing.recent) for sheet, spacing in buckets.spacings.items() if spacing.recent},
-        waiting=tuple(_waiter_row(waiter, intern) for waiter in limiter.waiters.values()),
-        leased=tuple(_lease_row(grant_id, lease, intern) for grant_id, lease in limiter.leases.items()),
-        booked=tuple(_place_row(booking_id, place, intern) for booking_id, place in limiter.bookings.places.items()),
         pressures=tuple(
             PressureCheckpoint(
                 name=name,
@@ -108,15 +79,12 @@ def dump(limiter: Limiter) -> LimiterCheckpoint:
         ),
         retries=health.retries.left,
         retries_at_ns=health.retries.at_ns,
-        turns=tuple(turns),
-        credit=tuple(credit),
-        virtual=tuple(virtual),
-        joined=tuple(limiter.lines[kind].turns.joined for kind in KINDS),
-        clocks=dict(limiter.bookings.clocks),
-        spent={key: tuple(budget.times) for key, budget in limiter.spent.items()},
+        credit=tuple((_KIND[k], PLACE[c], left) for k, line in lines.items() for c, left in line.turns.credits.items()),
+        virtual=tuple((_KIND[k], PLACE[c], way) for k, line in lines.items() for c, way in line.turns.virtual.items()),
+        joined=tuple(lines[kind].turns.joined for kind in KINDS),
         degraded=dict(limiter.degraded),
         counted_ns=limiter.counted_ns,
-        names=tuple(intern.places),
+        packed=pack(_Rows(limiter).all()),
     )
 
 
@@ -125,18 +93,12 @@ def restore(saved: LimiterCheckpoint) -> Limiter:
     limiter = Limiter(saved.settings, saved.epoch, saved.quiet_until_ns, saved.grants)
     limiter.granted, limiter.returned, limiter.paused_by = saved.granted, saved.returned, saved.paused_by
     limiter.counted_ns = saved.counted_ns
-    names, health, buckets = saved.names, limiter.health, limiter.buckets
+    rows, health, buckets = unpack(saved.packed), limiter.health, limiter.buckets
+    limiter.expired_ns = rows.base_ns
     health.throttled, health.overloads = saved.throttled, saved.overloads
     if saved.retries >= 0:
         health.retries.left, health.retries.at_ns = saved.retries, saved.retries_at_ns
-    for kept in saved.buckets:
-        bucket = buckets.quota(kept.name)
-        bucket.times = list(accumulate(kept.deltas))
-        bucket.paced_until_ns, bucket.shut_until_ns, bucket.worst = kept.paced_until_ns, kept.shut_until_ns, kept.worst
-    for sheet, starts in saved.spacings.items():
-        buckets.spacing(sheet).starts = [(at, latency, names[who]) for at, latency, who in starts]
-    for sheet, recent in saved.recent.items():
-        buckets.spacing(sheet).recent = list(recent)
+    _restore_buckets(limiter, rows)
     for p in saved.pressures:
         health.pressures[p.name] = Pressure(
             p.paused_ns, p.length_ns, p.ceiling, p.grows_from_ns, p.named, p.refused, p.total, p.series_ns, p.doubts
@@ -148,143 +110,223 @@ def restore(saved: LimiterCheckpoint) -> Limiter:
     for c in saved.circuits:
         health.circuits[c.name] = Circuit(list(c.failures), c.opened_ns, c.probe_at_ns, c.pause_ns, c.out_until_ns)
     health.shut_anew(list(health.circuits), 0)
-    limiter.spent = {key: Budget(saved.settings.urgent_budget, list(times)) for key, times in saved.spent.items()}
+    limiter.spent = {key: Budget(saved.settings.urgent_budget, list(times)) for key, times in rows.spent.items()}
     for owner, until_ns in saved.degraded.items():
         limiter.degrade_again(owner, until_ns)
-    for row in saved.waiting:
-        _restore_waiter(limiter, row, names)
-    _restore_turns(limiter, saved)
-    for grant_id, holder, key, weight, expires_ns, rows, probes in saved.leased:
-        tokens: dict[int, list[Token | None]] = {}
-        for lane_row in rows:
-            held = tokens.setdefault(lane_row[0], [])
-            held += [None] * (lane_row[1] + 1 - len(held))
-            held[lane_row[1]] = _restore_token(lane_row, names)
-        limiter.leases[grant_id] = Lease(names[holder], names[key], weight, expires_ns, tokens, dict(probes))
-    for place in saved.booked:
-        token = Token(
-            place.at_ns,
-            place.kind,
-            names[place.user],
-            names[place.spreadsheet],
-            names[place.who],
-            paced=False,
-            served=place.priority,
-        )
-        limiter.bookings.places[place.booking_id] = Place(
-            token, names[place.key], place.lapses_ns, place.latency_ns, place.given, place.weight, place.probe
-        )
-    limiter.bookings.clocks = dict(saved.clocks)
+    for row in rows.waiting:
+        _restore_waiter(limiter, row, rows)
+    _restore_turns(limiter, saved, rows)
+    _restore_leases(limiter, rows)
+    _restore_places(limiter, rows)
     return limiter
 
 
-def _bucket_row(name: str, bucket: Bucket) -> BucketCheckpoint:
-    deltas = tuple(after - before for before, after in zip([0, *bucket.times], bucket.times, strict=False))
-    return BucketCheckpoint(
-        name=name,
-        deltas=deltas,
-        paced_until_ns=bucket.paced_until_ns,
-        shut_until_ns=bucket.shut_until_ns,
-        worst=bucket.worst,
-    )
+class _Rows:
+    """The rows of a limiter. Every name is in `places` once; elsewhere stands its place."""
 
+    def __init__(self, limiter: Limiter) -> None:
+        self.limiter, self.base = limiter, limiter.expired_ns
+        self.places: dict[str, int] = {}
 
-def _place_row(booking_id: str, place: Place, intern: _Names) -> PlaceCheckpoint:
-    token = place.token
-    return PlaceCheckpoint(
-        booking_id=booking_id,
-        at_ns=token.at_ns,
-        kind=token.kind,
-        user=intern(token.user),
-        spreadsheet=intern(token.spreadsheet),
-        who=intern(token.who),
-        priority=token.served,
-        key=intern(place.key),
-        lapses_ns=place.lapses_ns,
-        latency_ns=place.latency_ns,
-        given=place.given,
-        weight=place.weight,
-        probe=place.probe,
-    )
-
-
-def _lease_row(grant_id: int, lease: Lease, intern: _Names) -> LeaseRow:
-    tokens: list[TokenRow] = [
-        (
-            lane,
-            position,
-            t.at_ns,
-            _KIND[t.kind],
-            intern(t.user),
-            intern(t.spreadsheet),
-            intern(t.who),
-            t.paced,
-            PLACE[t.served],
+    def all(self) -> LimiterRows:
+        """Every row, and the names that they use."""
+        limiter = self.limiter
+        rows = LimiterRows.model_construct(  # unchecked: there may be 100,000 numbers
+            base_ns=self.base,
+            waiting=tuple([self.waiter(waiter) for waiter in limiter.waiters.values()]),
+            buckets=tuple(self.buckets()),
+            spacings=tuple(
+                [
+                    self.spacing(name, spacing)
+                    for name, spacing in sorted(limiter.buckets.spacings.items())
+                    if spacing.starts or spacing.recent
+                ]
+            ),
+            leased=tuple([self.lease(grant_id) for grant_id in limiter.leases]),
+            booked=tuple([self.place(name, place) for name, place in limiter.bookings.places.items()]),
+            turns=tuple([row for kind in KINDS for row in self.turns(kind)]),
+            clocks=limiter.bookings.clocks,
+            spent={key: tuple(budget.times) for key, budget in limiter.spent.items()},
         )
-        for lane, held in lease.tokens.items()
-        for position, t in enumerate(held)
-        if t is not None
-    ]
-    probes = tuple(lease.probes.items())
-    return (grant_id, intern(lease.holder), intern(lease.key), lease.weight, lease.expires_ns, tuple(tokens), probes)
+        return rows.model_copy(update={"names": tuple(self.places)})  # all of them are known only now
 
+    def name(self, name: str) -> int:
+        """The place of a name."""
+        return self.places.setdefault(name, len(self.places))
 
-def _restore_token(row: TokenRow, names: Sequence[str]) -> Token:
-    _, _, at, kind, user, spreadsheet, who, paced, served = row
-    return Token(at, KINDS[kind], names[user], names[spreadsheet], names[who], paced, CLASSES[served])
+    def steps(self, times: Iterable[int]) -> tuple[int, ...]:
+        """Rising times, each as the difference to the one before; the first from the base on."""
+        steps, before = [], self.base
+        for at in times:
+            steps.append(at - before)
+            before = at
+        return tuple(steps)
 
+    def buckets(self) -> Iterable[BucketRow]:
+        """Every bucket that anything is booked in; the project's also for its fullest window."""
+        quotas = self.limiter.buckets.quotas
+        for name, bucket in sorted(quotas.items()):
+            scope, kind, *user = name.split("/", 2)
+            if not bucket.times and bucket.paced_until_ns <= self.base and (user or not bucket.worst):
+                continue
+            times: tuple[int, ...] | None = self.steps(bucket.times)
+            if scope == "project" and bucket.times == _together(self.limiter, kind):
+                times = None
+            number = self.name(user[0]) if user else -1
+            paced = bucket.paced_until_ns - self.base
+            yield (int(kind == "write"), number, paced, bucket.shut_until_ns, bucket.worst, times)
 
-def _waiter_row(w: Waiter, intern: _Names) -> WaiterRow:
-    lanes: Iterable[LaneRow] = (
-        (
-            lane.number,
-            _KIND[lane.kind],
-            intern(lane.user),
-            intern(lane.spreadsheet),
-            lane.calls,
-            lane.latency_ns,
-            lane.latency_p95_ns,
-            lane.free_at_ns,
+    def spacing(self, name: str, spacing: Spacing) -> SpacingRow:
+        """One spreadsheet's starts."""
+        starts: list[tuple[int, int, int, int, str]] = []
+        for at, latency, who in spacing.starts:
+            holder, user, kind = who.rsplit("/", 2)
+            starts.append((at - self.base, latency, self.name(holder), self.name(user), kind))
+        return (self.name(name), tuple(starts), self.steps(spacing.recent))
+
+    def waiter(self, w: Waiter) -> WaiterRow:
+        """One holder with its lanes."""
+        name, base = self.name, self.base
+        lanes = [
+            (
+                lane.number,
+                _KIND[lane.kind],
+                name(lane.user),
+                name(lane.spreadsheet),
+                lane.calls,
+                lane.latency_ns,
+                lane.latency_p95_ns,
+                lane.free_at_ns - base,
+            )
+            for lane in w.lanes.values()
+        ]
+        return (
+            name(w.holder),
+            w.run,
+            w.sequence,
+            PLACE[w.priority],
+            name(w.key),
+            w.weight,
+            w.submitted_at_ns - base,
+            w.stopped,
+            w.heard_ns - base,
+            w.hungry_ns - base,
+            w.aged,
+            tuple(lanes),
+            w.unseen,
         )
-        for lane in w.lanes.values()
-    )
-    return (
-        intern(w.holder),
-        w.run,
-        w.sequence,
-        PLACE[w.priority],
-        intern(w.key),
-        w.weight,
-        w.submitted_at_ns,
-        w.stopped,
-        w.heard_ns,
-        w.hungry_ns,
-        w.aged,
-        tuple(lanes),
-        tuple(w.unseen),
+
+    def lease(self, grant_id: int) -> LeaseRow:
+        """The tokens of one grant."""
+        name, base = self.name, self.base
+        holder, key, weight, expires_ns, held = self.limiter.leases[grant_id]
+        tokens = [
+            (lane, at - base if at else None, _KIND[kind], name(user), name(spreadsheet), PLACE[served])
+            for lane, at, kind, user, spreadsheet, served in held
+        ]
+        probes = [(lane, circuit) for (grant, lane), circuit in self.limiter.probes.items() if grant == grant_id]
+        return (grant_id, name(holder), name(key), weight, expires_ns - base, tuple(tokens), tuple(probes))
+
+    def place(self, booking_id: str, place: Place) -> PlaceRow:
+        """One booking's place."""
+        token, name, base = place.token, self.name, self.base
+        return (
+            booking_id,
+            token.at_ns - base,
+            _KIND[token.kind],
+            name(token.user),
+            name(token.spreadsheet),
+            name(token.who),
+            PLACE[token.served],
+            name(place.key),
+            place.lapses_ns - base,
+            place.latency_ns,
+            place.given,
+            place.weight,
+            place.probe,
+        )
+
+    def turns(self, kind: Kind) -> Iterable[TurnRow]:
+        """The turns of one kind."""
+        for (c, key), t in sorted(self.limiter.lines[kind].turns.turns.items()):
+            counted = (t.passed, t.since, t.weight, t.owed, t.calls, t.calls_before)
+            yield (_KIND[kind], PLACE[c], self.name(key), *counted)
+
+
+def _together(limiter: Limiter, kind: str) -> list[int]:
+    """The times of all users, rising: what the project has booked."""
+    mine = f"user/{kind}/"
+    return sorted(
+        chain.from_iterable(bucket.times for name, bucket in limiter.buckets.quotas.items() if name.startswith(mine))
     )
 
 
-def _restore_waiter(limiter: Limiter, row: WaiterRow, names: Sequence[str]) -> None:
+def _restore_buckets(limiter: Limiter, rows: LimiterRows) -> None:
+    buckets, base = limiter.buckets, rows.base_ns
+    merged: list[Kind] = []
+    for number, user, paced, shut, worst, steps in rows.buckets:
+        kind = KINDS[number]
+        bucket = buckets.user(kind, rows.names[user]) if user >= 0 else buckets.project(kind)
+        bucket.paced_until_ns, bucket.shut_until_ns, bucket.worst = paced + base, shut, worst
+        if steps is None:
+            merged.append(kind)
+        else:
+            bucket.times = list(accumulate(steps, initial=base))[1:]
+    for kind in merged:
+        buckets.project(kind).times = _together(limiter, kind)
+    for name, starts, recent in rows.spacings:
+        spacing = buckets.spacing(rows.names[name])
+        spacing.starts = tuple(
+            [
+                (at + base, latency, f"{rows.names[holder]}/{rows.names[owner]}/{kind}")
+                for at, latency, holder, owner, kind in starts
+            ]
+        )
+        spacing.recent = tuple(accumulate(recent, initial=base))[1:]
+        spacing.reckon()
+
+
+def _restore_waiter(limiter: Limiter, row: WaiterRow, rows: LimiterRows) -> None:
     holder, run, sequence, priority, key, weight, submitted, stopped, heard, hungry, aged, lanes, unseen = row
-    waiter = Waiter(names[holder], run, sequence, CLASSES[priority], weight, names[key], submitted, stopped)
-    waiter.heard_ns, waiter.aged = heard, aged
-    waiter.unseen = list(unseen)
+    names, base = rows.names, rows.base_ns
+    waiter = Waiter(names[holder], run, sequence, CLASSES[priority], weight, names[key], submitted + base, stopped)
+    waiter.heard_ns, waiter.aged, waiter.unseen = heard + base, aged, unseen
     wanted: list[tuple[Lane, int]] = []
     for number, kind, user, spreadsheet, calls, latency, p95, free_at in lanes:
-        lane = Lane(waiter, number, KINDS[kind], names[user], names[spreadsheet], 0, latency, p95, free_at)
+        lane = Lane(waiter, number, KINDS[kind], names[user], names[spreadsheet], 0, latency, p95, free_at + base)
         waiter.lanes[number] = lane
         wanted.append((lane, calls))
-    limiter.stand(waiter, wanted, hungry)
+    limiter.stand(waiter, wanted, hungry + base)
 
 
-def _restore_turns(limiter: Limiter, saved: LimiterCheckpoint) -> None:
+def _restore_turns(limiter: Limiter, saved: LimiterCheckpoint, rows: LimiterRows) -> None:
     for kind, joined in zip(KINDS, saved.joined, strict=False):
         limiter.lines[kind].turns.joined = joined
     for kind_number, c, left in saved.credit:
         limiter.lines[KINDS[kind_number]].turns.credits[CLASSES[c]] = left
     for kind_number, c, passed in saved.virtual:
         limiter.lines[KINDS[kind_number]].turns.virtual[CLASSES[c]] = passed
-    for kind_number, c, key, passed, since, weight, owed, calls, before in saved.turns:
+    for kind_number, c, key, passed, since, weight, owed, calls, before in rows.turns:
         turns = limiter.lines[KINDS[kind_number]].turns
-        turns.reinstate(CLASSES[c], saved.names[key], Turn(passed, since, weight, 0, owed, calls, before))
+        turns.reinstate(CLASSES[c], rows.names[key], Turn(passed, since, weight, 0, owed, calls, before))
+
+
+def _restore_leases(limiter: Limiter, rows: LimiterRows) -> None:
+    names, base = rows.names, rows.base_ns
+    for grant_id, holder, key, weight, expires, tokens, probes in rows.leased:
+        held: list[Held] = [
+            (lane, 0 if at is None else at + base, KINDS[kind], names[user], names[spreadsheet], CLASSES[c])
+            for lane, at, kind, user, spreadsheet, c in tokens
+        ]
+        limiter.leases[grant_id] = (names[holder], names[key], weight, expires + base, tuple(held))
+        limiter.probes.update({(grant_id, lane): circuit for lane, circuit in probes})
+
+
+def _restore_places(limiter: Limiter, rows: LimiterRows) -> None:
+    names, base = rows.names, rows.base_ns
+    for booking_id, at, kind, user, spreadsheet, who, c, key, lapses, latency, given, weight, probe in rows.booked:
+        path = (KINDS[kind], names[user], names[spreadsheet], names[who])
+        token = Token(at + base, *path, paced=False, served=CLASSES[c])
+        place = Place(token, names[key], lapses + base, latency, given, weight, probe)
+        limiter.bookings.places[booking_id] = place
+    limiter.bookings.clocks = dict(rows.clocks)

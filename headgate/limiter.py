@@ -25,7 +25,8 @@ from headgate import standing as standings
 from headgate.bookings import Bookings
 from headgate.buckets import Buckets
 from headgate.health import KINDS, Health
-from headgate.line import Line, Next
+from headgate.leases import Given, Held, Lease, count, take_out
+from headgate.line import Line
 from headgate.models import (
     SECOND_NS,
     Booked,
@@ -43,8 +44,8 @@ from headgate.models import (
     Unused,
 )
 from headgate.ordering import LEAST_WEIGHT, Budget, Turns, served_as
-from headgate.rounds import Given, run_round
-from headgate.waiting import Lane, Lease, Place, Queue, Token, Waiter
+from headgate.rounds import run_round
+from headgate.waiting import Lane, Place, Queue, Token, Waiter
 
 SILENT_FOR_NS = 10 * 60 * SECOND_NS
 #: A timer may be late by this; rounds overlap by as much, so that no instant falls between two.
@@ -57,6 +58,8 @@ PROBE_KNOWN_NS = 1_500_000_000
 #: So many holders are looked at for a changed reason for waiting at a time, and so many are told.
 LOOKED_AT = 8
 TOLD = 4
+#: Raising a holder moves its lanes: thousands that fall due at one instant must not stall a round.
+RAISED_AT_ONCE = 64
 FINISHED = "finished"
 
 
@@ -73,9 +76,11 @@ class Limiter:
     paused_by: str = ""
     waiters: dict[str, Waiter] = field(default_factory=dict)
     leases: dict[int, Lease] = field(default_factory=dict)
+    probes: dict[tuple[int, int], str] = field(default_factory=dict)
     degraded: dict[str, int] = field(default_factory=dict)
     spent: dict[str, Budget] = field(default_factory=dict)
     counted_ns: int = 0
+    expired_ns: int = -1
     buckets: Buckets = field(init=False)
     lines: dict[Kind, Line] = field(init=False)
     health: Health = field(init=False)
@@ -85,8 +90,8 @@ class Limiter:
     _urgent: dict[str, dict[str, None]] = field(default_factory=dict)
     _rota: deque[str] = field(default_factory=deque)
     _probes: dict[tuple[str, int], str] = field(default_factory=dict)
-    _expired_ns: int = -1
     _allowance: int = standings.LANES_EACH
+    _swept_at: int = 0
 
     def __post_init__(self) -> None:
         """Set up the empty books."""
@@ -118,7 +123,7 @@ class Limiter:
         waiter = known or self._new(said)
         before = (waiter.priority, waiter.stopped, waiter.wants()) if known else None
         seen = said.last_grant if said.epoch == self.epoch else 0
-        waiter.unseen = [grant for grant in waiter.unseen if grant > seen] if waiter.run == said.run else []
+        waiter.unseen = tuple([n for n in waiter.unseen if n > seen]) if waiter.run == said.run else ()
         self._rank(waiter, said)
         waiter.run, waiter.sequence, waiter.stopped = said.run, said.sequence, said.stopped
         waiter.heard_ns = now
@@ -134,8 +139,8 @@ class Limiter:
         before = self.returned
         for unused in said.unused if said.epoch == self.epoch else ():
             lease = self.leases.get(unused.grant_id)
-            if lease is not None and lease.holder == said.holder:
-                self._take_back(now, lease, unused)
+            if lease is not None and lease[0] == said.holder:
+                self._take_back(now, unused)
         for booking_id in said.unused_bookings:
             place = self.bookings.places.pop(booking_id, None)
             if place is not None:
@@ -234,15 +239,16 @@ class Limiter:
         given: Given = {}
         self._probes = {}
 
-        def served(chosen: Next, token: Token) -> None:
-            self._served(now, chosen, token)
+        def served(lane: Lane, at: int, c: Priority) -> None:
+            self._served(now, lane, at, c)
 
+        watched = bool(self.settings.urgent_budget or self.health.circuits)
         for line in self.lines.values():
             if line.wasteful():
                 line.rebuild(self._lanes(line.kind))
-            run_round(line, start, end, given, served)
+            run_round(line, start, end, given, served, all_served=watched)
         self._allowance = standings.allowance(self)
-        return {holder: self._lease(now, holder, lanes) for holder, lanes in given.items()}
+        return {holder: self._lease(now, holder, tokens) for holder, tokens in given.items()}
 
     def standings(self, now: int) -> dict[str, Grant]:
         """Grants without tokens for holders whose reason for waiting changed in a way that a person would notice.
@@ -260,9 +266,9 @@ class Limiter:
                 continue
             self._rota.append(holder)
             if waiter.wants() and waiter.hungry_ns + self.settings.horizon_ns < now:
-                new = standings.standing(self, waiter, now)
-                if new.reason and not standings.alike(new, waiter.standing):
-                    waiter.standing = new
+                reason, until_ns = standings.standing(self, waiter, now)
+                if reason and not standings.alike(reason, until_ns, waiter.standing):
+                    new = waiter.standing = standings.moving(self, waiter, reason, until_ns)
                     changed[holder] = Grant(epoch=self.epoch, grant_id=self.grants, standing=new)
                     if len(changed) == TOLD:
                         break
@@ -285,17 +291,23 @@ class Limiter:
 
     def expire(self, now: int) -> None:
         """Forget what can no longer matter: old tokens, old leases, lapsed places."""
-        if now == self._expired_ns:
+        if now == self.expired_ns:
             return
-        self._expired_ns = now
+        self.expired_ns = now
         soonest = max(now + self.settings.lead_ns, self.quiet_until_ns)
         self.bookings.expire(now, soonest, self._turns)
-        self.buckets.expire(now)
+        self.buckets.expire(now, self.granted - self._swept_at)
+        self._swept_at = self.granted
         self.health.expire(now)
-        for grant_id in list(self.leases):
-            if self.leases[grant_id].expires_ns > now:
+        gone: list[int] = []
+        for grant_id, lease in self.leases.items():
+            if lease[3] > now:
                 break
+            gone.append(grant_id)
+        for grant_id in gone:
             del self.leases[grant_id]
+        for name in [name for name in self.probes if name[0] not in self.leases]:
+            del self.probes[name]
 
     def view(self, project: str, now: int) -> LimiterView:
         """What a person may see of the limiter."""
@@ -366,7 +378,7 @@ class Limiter:
                     self.lines[lane.kind].want(lane, 0)
                 lane = waiter.lanes[demand.lane] = Lane(waiter, demand.lane, *path, free_at_ns=free_at)
             lane.latency_ns, lane.latency_p95_ns = demand.latency_ns, demand.latency_p95_ns
-            already = sum(lease.count(demand.lane) for lease in unseen)
+            already = sum(count(lease, demand.lane) for lease in unseen)
             self.lines[lane.kind].want(lane, demand.calls - already)
 
     def _drop_lanes(self, waiter: Waiter, keep: frozenset[int]) -> None:
@@ -407,28 +419,34 @@ class Limiter:
     def _hungry(self, waiter: Waiter, since: int) -> None:
         """From `since` on the holder wants a call and has none; `age_after` later that raises its class."""
         waiter.hungry_ns = since
-        if not waiter.timed:
-            waiter.timed = True
-            heappush(self._due, (since + self.settings.age_after_ns, "age", waiter.holder))
+        if not waiter.timed_ns:
+            waiter.timed_ns = since + self.settings.age_after_ns
+            heappush(self._due, (waiter.timed_ns, "age", waiter.holder))
 
     def _fall_due(self, now: int) -> None:
-        """Raise holders that have waited long enough, and restore owners that are inside their budget again."""
-        while self._due and self._due[0][0] <= now:
-            _, what, name = heappop(self._due)
+        """Raise holders that have waited long enough, longest first, and restore owners that are inside their budget again.
+
+        At most `RAISED_AT_ONCE` holders are raised in one round, the others in the next ones.
+        """
+        due, raised = self._due, 0
+        while due and due[0][0] <= now and raised < RAISED_AT_ONCE:
+            at, what, name = heappop(due)
             if what == "budget":
-                self._degrade(name, now)
+                if self.degraded.get(name) == at:
+                    self._degrade(name, now)
                 continue
             waiter = self.waiters.get(name)
-            if waiter is None or not waiter.timed:
+            if waiter is None or waiter.timed_ns != at:
                 continue
-            waiter.timed = False
+            waiter.timed_ns = 0
             if waiter.aged or not waiter.wants():
                 continue
-            if waiter.hungry_ns + self.settings.age_after_ns > now:
-                self._hungry(waiter, waiter.hungry_ns)
+            if waiter.hungry_ns + self.settings.age_after_ns > at:
+                self._hungry(waiter, waiter.hungry_ns)  # it got a call in between
                 continue
             waiter.aged = True
             self._reclass(waiter)
+            raised += 1
 
     def _degrade(self, key: str, now: int) -> None:
         """Serve an owner as normal while it is beyond its urgent budget, and look again when that ends."""
@@ -445,46 +463,49 @@ class Limiter:
         if was != bool(until):
             self._reclass_owner(key)
 
-    def _served(self, now: int, chosen: Next, token: Token) -> None:
-        """A holder got a token: it is not hungry any more, and what it was raised for is done."""
-        waiter = chosen.lane.waiter
-        if self.settings.urgent_budget and waiter.priority == token.served == "urgent" and not waiter.aged:
+    def _served(self, now: int, lane: Lane, at: int, c: Priority) -> None:
+        """A holder got a token: its owner's budget counts it, what the holder was raised for is done, a probe is out."""
+        waiter = lane.waiter
+        if self.settings.urgent_budget and waiter.priority == c == "urgent" and not waiter.aged:
             budget = self.spent.setdefault(waiter.key, Budget(self.settings.urgent_budget))
-            budget.spend(token.at_ns)
-            if budget.degraded_until(token.at_ns):
+            budget.spend(at)
+            if budget.degraded_until(at):
                 self._degrade(waiter.key, now)
-        waiter.hungry_ns = token.at_ns
         if waiter.aged:
             waiter.aged = False
             self._reclass(waiter)
             if waiter.wants():
-                self._hungry(waiter, token.at_ns)
-        if self.health.circuits and (circuit := self.health.open_for(token.spreadsheet)):
-            self.health.probing(circuit, token.at_ns, now)
-            self._probes[waiter.holder, chosen.lane.number] = circuit
+                self._hungry(waiter, at)
+        if self.health.circuits and (circuit := self.health.open_for(lane.spreadsheet)):
+            self.health.probing(circuit, at, now)
+            self._probes[waiter.holder, lane.number] = circuit
 
     # --- leases -------------------------------------------------------------------------------------------------------
 
-    def _lease(self, now: int, holder: str, lanes: dict[int, list[Token | None]]) -> Grant:
-        waiter = self.waiters[holder]
+    def _lease(self, now: int, holder: str, held: tuple[Held, ...]) -> Grant:
+        waiter, settings = self.waiters[holder], self.settings
         grant_id = self.grants = self.grants + 1
         tokens: dict[int, tuple[int, ...]] = {}
-        reads: list[int] = []
-        total = 0
-        for number, held in lanes.items():
-            given = [token for token in held if token is not None]
-            tokens[number] = tuple([token.at_ns for token in given])
-            total += len(given)
-            if given[0].kind == "read":
-                reads.append(number)
-        self.granted += total
-        self.health.retries.earn(total)
-        if waiter.unseen and waiter.unseen[0] not in self.leases:
-            waiter.unseen = [grant for grant in waiter.unseen if grant in self.leases]
-        waiter.unseen.append(grant_id)
-        probes = {n: self._probes[holder, n] for n in lanes if (holder, n) in self._probes} if self._probes else {}
-        expires_ns = now + self.settings.horizon_ns + MESSAGES_TAKE_NS
-        self.leases[grant_id] = Lease(holder, waiter.key, waiter.weight, expires_ns, lanes, probes)
+        reads: tuple[int, ...] = ()
+        for number, at, kind, *_ in held:
+            if number in tokens:
+                tokens[number] = (*tokens[number], at)
+            else:
+                tokens[number] = (at,)
+                if kind == "read":
+                    reads = (*reads, number)
+        self.granted += len(held)
+        self.health.retries.earn(len(held))
+        unseen = waiter.unseen
+        if unseen and unseen[0] not in self.leases:
+            unseen = tuple([grant for grant in unseen if grant in self.leases])
+        waiter.unseen = (*unseen, grant_id)
+        probes: dict[int, str] = {}
+        if self._probes:
+            probes = {n: self._probes[holder, n] for n in tokens if (holder, n) in self._probes}
+            self.probes.update({(grant_id, n): circuit for n, circuit in probes.items()})
+        expires_ns = now + settings.horizon_ns + MESSAGES_TAKE_NS
+        self.leases[grant_id] = (holder, waiter.key, waiter.weight, expires_ns, held)
         told = waiter.standing
         if told is None or told.reason or told.allowance != self._allowance:
             told = waiter.standing = standings.moving(self, waiter)
@@ -492,29 +513,29 @@ class Limiter:
             epoch=self.epoch,
             grant_id=grant_id,
             tokens=tokens,
-            reads=tuple(reads),
-            valid_for_ns=self.settings.token_valid_for_ns,
+            reads=reads,
+            valid_for_ns=settings.token_valid_for_ns,
             standing=told,
             probes=probes,
         )
 
-    def _take_back(self, now: int, lease: Lease, unused: Unused) -> None:
+    def _take_back(self, now: int, unused: Unused) -> None:
         """Free the tokens, refund who paid for them; the lane wants as many calls again without having to say so."""
-        tokens = lease.tokens.get(unused.lane, [])
         for position in unused.tokens:
-            token = tokens[position] if 0 <= position < len(tokens) else None
+            lease, token = take_out(self.leases[unused.grant_id], unused.lane, position)
             if token is None:
                 continue
-            tokens[position] = None
+            self.leases[unused.grant_id] = lease
+            holder, key, weight, _, _ = lease
             self.returned += 1
             self.buckets.give_back(token)
-            self._turns(token.kind).refund(token.served, lease.key, lease.weight)
-            if token.served == "urgent" and lease.key in self.spent:
-                self.spent[lease.key].refund(token.at_ns)
+            self._turns(token.kind).refund(token.served, key, weight)
+            if token.served == "urgent" and key in self.spent:
+                self.spent[key].refund(token.at_ns)
             self._recheck(token)
-            self._wants_again(now, lease.holder, unused, token)
-            if unused.lane in lease.probes:
-                self.health.probe_returned(now, lease.probes.pop(unused.lane))
+            self._wants_again(now, holder, unused, token)
+            if circuit := self.probes.pop((unused.grant_id, unused.lane), ""):
+                self.health.probe_returned(now, circuit)
 
     def _wants_again(self, now: int, holder: str, unused: Unused, token: Token) -> None:
         """A lane whose token came back was busy, or is free by now: it stands behind those that have been free for longer."""

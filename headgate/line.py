@@ -20,72 +20,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush, heapreplace
 from itertools import count
-from typing import NamedTuple
 
 from headgate.buckets import Buckets
+from headgate.gates import Entry, Gate, Group, Head, Sheet
 from headgate.models import Kind, Priority
-from headgate.ordering import CLASSES, Rank, Turns, rank
-from headgate.quota import Bucket, Spacing
-from headgate.waiting import Lane, Queue, Token
+from headgate.ordering import CLASSES, Turns
+from headgate.quota import ROUNDS_OVERLAP_NS, Bucket, Spacing
+from headgate.waiting import Lane, Queue
 
-Entry = tuple[Rank, int, Lane]
 #: So many heap entries may be of no use any more, beside those of use, before the heaps are built anew.
 DEAD_ENTRIES = 10_000
 
 
-class Next(NamedTuple):
-    """The lane that is next in a class, and what made it so."""
-
-    passed: int
-    since: int
-    rank: Rank
-    key: str
-    lane: Lane
-    gate: Gate
-
-
-@dataclass(slots=True, eq=False)
-class Gate:
-    """The lanes of one user and class that are free, by owner; open while the user's bucket has room."""
-
-    served: Priority
-    number: int
-    bucket: Bucket
-    owners: dict[str, list[Entry]] = field(default_factory=dict)
-    turns: list[tuple[int, int, str]] = field(default_factory=list)
-    version: int = 0
-    open: bool = False
-    due_ns: int = -1
-
-    @property
-    def paced(self) -> bool:
-        """Whether its tokens keep to the pace."""
-        return self.served != "urgent"
-
-
-@dataclass(slots=True, eq=False)
-class Group:
-    """The open gates behind which only lanes of one owner stand, by the rank of the first lane."""
-
-    key: str
-    number: int
-    gates: list[tuple[Rank, int, Gate, int]] = field(default_factory=list)
-    version: int = 0
-    told: Rank | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Sheet:
-    """The lanes that are parked before a spreadsheet until its next start."""
-
-    name: str
-    parked: list[tuple[Lane, int]] = field(default_factory=list)
-    due_ns: int = -1
-
-
 @dataclass(slots=True)
 class Line:
-    """Everybody who wants calls of one kind."""
+    """Everybody who wants calls of one kind. `nodes` has what comes and `doors` what is offered, by their numbers."""
 
     kind: Kind
     buckets: Buckets
@@ -95,15 +44,18 @@ class Line:
     gates: dict[tuple[str, Priority], Gate] = field(default_factory=dict)
     sheets: dict[str, Sheet] = field(default_factory=dict)
     groups: dict[tuple[Priority, str], Group] = field(default_factory=dict)
-    heads: dict[Priority, list[tuple[int, int, Rank, int, Gate | Group, int]]] = field(
-        default_factory=lambda: {c: [] for c in CLASSES}
-    )
-    coming: list[tuple[int, int, Lane | Gate | Sheet]] = field(default_factory=list)
-    closed: list[tuple[int, Gate | Sheet]] = field(default_factory=list)
+    heads: dict[Priority, list[Head]] = field(default_factory=lambda: {c: [] for c in CLASSES})
+    coming: list[tuple[int, int]] = field(default_factory=list)
+    closed: list[tuple[int, int]] = field(default_factory=list)
     dead: int = 0
     project: Bucket = field(init=False)
-    _known: dict[Priority, tuple[Next | None, int]] = field(default_factory=dict)
-    _numbers: count[int] = field(default_factory=count)
+    _lanes: dict[int, Lane] = field(default_factory=dict)
+    _gates: dict[int, Gate] = field(default_factory=dict)
+    _groups: dict[int, Group] = field(default_factory=dict)
+    _sheets: dict[int, Sheet] = field(default_factory=dict)
+    _known: dict[Priority, Lane | None] = field(default_factory=dict)
+    _known_at: dict[Priority, int] = field(default_factory=dict)
+    _numbers: count[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
         """Know the project's bucket."""
@@ -124,6 +76,8 @@ class Line:
                 lane.spacing = self.buckets.spacing(lane.spreadsheet)
                 wanted = lane.spacing.wanted_by
                 wanted[lane.who] = wanted.get(lane.who, 0) + 1
+            self._known.pop(waiter.served, None)
+            self._admit(lane)
             self._come(lane, lane.free_at_ns)
         elif calls <= 0 < before:
             waiter.wanting -= 1
@@ -133,6 +87,7 @@ class Line:
             if lane.spreadsheet:
                 self._leave_sheet(lane)
             self._withdraw(lane)
+            del self._lanes[lane.place]
 
     def free_from(self, lane: Lane, free_at_ns: int) -> None:
         """The lane is free from another instant on than was thought."""
@@ -144,12 +99,14 @@ class Line:
     def rebuild(self, lanes: Iterable[Lane]) -> None:
         """Put every lane in anew: quotas or windows are others than before, or too much in the heaps is of no use."""
         self.gates, self.sheets, self.groups, self._known = {}, {}, {}, {}
+        self._lanes, self._gates, self._sheets, self._groups = {}, {}, {}, {}
         self.buckets.in_use -= {name for name in self.buckets.in_use if name.startswith(f"user/{self.kind}/")}
         self.heads = {c: [] for c in CLASSES}
         self.coming, self.closed, self.dead = [], [], 0
         for lane in lanes:
             lane.where, lane.due_ns, lane.version = "", -1, 0
             if lane.calls > 0:
+                self._admit(lane)
                 self._come(lane, lane.free_at_ns)
 
     def wasteful(self) -> bool:
@@ -176,33 +133,42 @@ class Line:
 
     def back_to(self, start: int) -> None:
         """A new round begins at `start`: what was found closed at a later instant is looked at again."""
-        for at, node in self.closed:
-            if at > start and node.due_ns > start:
-                self._schedule(node, start)
+        for at, number in self.closed:
+            if at > start:
+                node = self._gates.get(number) or self._sheets.get(number)
+                if node is not None and node.due_ns > start:
+                    self._schedule(node, start)
         self.closed, self._known = [], {}
 
     def arrive(self, t: int) -> None:
         """Let in what comes at t or before."""
-        coming = self.coming
+        coming, lanes = self.coming, self._lanes
         while coming and coming[0][0] <= t:
-            due, _, node = heappop(coming)
-            if node.due_ns != due:
-                continue
-            node.due_ns = -1
-            if isinstance(node, Lane):
-                node.where = ""
-                self._enter(node, t)
-            elif isinstance(node, Gate):
-                self._try_open(node, t)
-            else:
-                self._unpark(node, t)
+            due, number = heappop(coming)
+            lane = lanes.get(number)
+            if lane is not None:
+                if lane.due_ns == due:
+                    lane.due_ns = -1
+                    lane.where = ""
+                    self._enter(lane, t)
+            elif (gate := self._gates.get(number)) is not None:
+                if gate.due_ns == due:
+                    gate.due_ns = -1
+                    self._try_open(gate, t)
+            elif (sheet := self._sheets.get(number)) is not None and sheet.due_ns == due:
+                sheet.due_ns = -1
+                self._unpark(sheet, t)
 
     def next_at(self) -> int | None:
         """The instant at which something comes; it may turn out to be of no use."""
         coming = self.coming
-        while coming and coming[0][2].due_ns != coming[0][0]:
+        while coming:
+            due, number = coming[0]
+            node = self._lanes.get(number) or self._gates.get(number) or self._sheets.get(number)
+            if node is not None and node.due_ns == due:
+                return due
             heappop(coming)
-        return coming[0][0] if coming else None
+        return None
 
     def soonest(self, end: int) -> int | None:
         """After a round until `end`: the first instant from then on at which somebody may be served; None if nobody wants a call."""
@@ -211,70 +177,77 @@ class Line:
         soon = end if any(self.heads.values()) else self.next_at()
         return None if soon is None else self.project.earliest(max(soon, end), paced=False)
 
-    def next(self, c: Priority, t: int) -> Next | None:
-        """The lane that is next in the class and could send at t, or a moment ago and nothing has happened to it since."""
-        known = self._known.get(c)
-        if known is not None:
-            return known[0]
-        return self.ready(c, t)
+    def here(self, t: int) -> list[Priority]:
+        """The classes of which somebody could send at t, or could a moment ago and nothing has happened to it since."""
+        known = self._known
+        return [c for c in self.turns.waiting if (known[c] if c in known else self.ready(c, t)) is not None]
 
-    def ready(self, c: Priority, t: int) -> Next | None:
+    def ready(self, c: Priority, t: int) -> Lane | None:
         """The lane that is next in the class and can send at t; whoever could not is put where it waits."""
-        known = self._known.get(c)
-        if known is not None and known[1] == t:
-            return known[0]
-        while (best := self._first(c)) is not None:
-            lane, gate = best.lane, best.gate
-            if lane.free_at_ns > t:
-                self._withdraw(lane)
-                self._come(lane, lane.free_at_ns)
-                continue
-            ready = gate.bucket.earliest(t, paced=c != "urgent")
-            if ready > t:
+        best = self._known.get(c)
+        if best is None:
+            best = self._first(c)
+        elif self._known_at[c] == t:
+            return best
+        while best is not None:
+            if best.free_at_ns > t:
+                self._withdraw(best)
+                self._come(best, best.free_at_ns)
+            elif (ready := (gate := self.gates[best.user, c]).bucket.earliest(t, paced=gate.paced)) > t:
                 self._close(gate, ready, t)
-                continue
-            spacing = lane.spacing
-            if spacing is not None and (spacing.starts or spacing.shut_until_ns):
-                ready = self._sheet_ready(lane, spacing, t)
-                if ready > t:
-                    self._withdraw(lane)
-                    self._park(lane, ready, t)
-                    continue
-            break
-        self._known[c] = (best, t)
+            elif (
+                (spacing := best.spacing) is not None
+                and (spacing.clear_ns > t or spacing.shut_until_ns > t)
+                and (ready := self._sheet_ready(best, spacing, t)) > t
+            ):
+                self._withdraw(best)
+                self._park(best, ready, t)
+            else:
+                break
+            best = self._first(c)
+        self._known[c] = best
+        self._known_at[c] = t
         return best
 
-    def serve(self, chosen: Next, t: int) -> Token:
-        """Book the token at t for the lane that is next; its time on the project is the caller's to have checked."""
-        lane, gate = chosen.lane, chosen.gate
+    def serve(self, lane: Lane, c: Priority, t: int) -> None:
+        """Book a token at t for the lane that is next in the class; its time on the project is the caller's to have checked."""
+        user, spreadsheet = lane.user, lane.spreadsheet
+        gate, spacing, known = self.gates[user, c], lane.spacing, self._known
         paced = gate.paced
-        token = Token(t, self.kind, lane.user, lane.spreadsheet, lane.who, paced, gate.served)
         self.project.book(t, paced=paced)
         gate.bucket.book(t, paced=paced)
-        if lane.spacing is not None:
-            lane.spacing.book(t, lane.who, lane.latency_p95_ns)
-        for c, (known, _) in tuple(self._known.items()):
-            if known is not None and (known.lane.user == lane.user or known.lane.spreadsheet == lane.spreadsheet):
-                del self._known[c]
+        if spacing is not None:
+            spacing.book(t, lane.who, lane.latency_p95_ns, past_ns=t - ROUNDS_OVERLAP_NS)
+        del known[c]
+        for other in CLASSES:
+            mate = known.get(other)
+            if mate is not None and (mate.user == user or mate.spreadsheet == spreadsheet):
+                del known[other]
         lane.where = ""
-        heappop(gate.owners[chosen.key])
+        heappop(gate.owners[lane.waiter.key])
         lane.free_at_ns = t + (lane.latency_ns or 1)
         if lane.calls > 1:
             lane.calls -= 1
             self._come(lane, lane.free_at_ns)
         else:
             self.want(lane, 0)
-        return token
 
     # --- lanes --------------------------------------------------------------------------------------------------------
 
+    def _admit(self, lane: Lane) -> None:
+        """The lane is known by a number that it keeps."""
+        if not lane.place:
+            lane.place = next(self._numbers)
+        self._lanes[lane.place] = lane
+
     def _come(self, lane: Lane, at: int) -> None:
         lane.where = "coming"
-        self._schedule(lane, at)
+        lane.due_ns = at
+        heappush(self.coming, (at, lane.place))
 
-    def _schedule(self, node: Lane | Gate | Sheet, at: int) -> None:
+    def _schedule(self, node: Gate | Sheet, at: int) -> None:
         node.due_ns = at
-        heappush(self.coming, (at, next(self._numbers), node))
+        heappush(self.coming, (at, node.number))
 
     def _withdraw(self, lane: Lane) -> None:
         """Take the lane out of wherever it stands; what is left of it in a heap is dead."""
@@ -302,12 +275,12 @@ class Line:
         if gate is None:
             gate = self._gate(lane.user, c)
         lane.where = "here"
-        entry = (rank(waiter.submitted_at_ns, waiter.holder, lane.free_at_ns, lane.number), lane.version, lane)
+        entry = (waiter.submitted_at_ns, waiter.holder, lane.free_at_ns, lane.number, lane.version, lane.place)
         entries = gate.owners.get(key)
         if entries is None:
             entries = gate.owners[key] = [entry]
-            turn = self.turns.turns[c, key]
-            heappush(gate.turns, (self.turns.passed(c, turn), turn.since, key))
+            if len(gate.owners) > 1:
+                self._order(gate, key)
         else:
             heappush(entries, entry)
         if not gate.open:
@@ -320,7 +293,20 @@ class Line:
         else:
             gate.version += 1
             self._known.pop(c, None)
-            self._join(gate, key, entry[0])
+            self._join(gate, key, entry)
+
+    def _order(self, gate: Gate, key: str) -> None:
+        """Another owner stands behind the gate: from two on they are in the order of their turns."""
+        c, turns, owners = gate.served, self.turns, gate.owners
+        if not gate.turns:
+            for owner in [name for name, entries in owners.items() if not self._clean(entries)]:
+                del owners[owner]
+            if len(owners) == 1:
+                return
+            gate.turns = []
+        for owner in (key,) if gate.turns else owners:
+            turn = turns.turns[c, owner]
+            heappush(gate.turns, (turns.passed(c, turn), turn.since, owner))
 
     # --- spreadsheets -------------------------------------------------------------------------------------------------
 
@@ -331,21 +317,23 @@ class Line:
     def _park(self, lane: Lane, ready: int, t: int) -> None:
         sheet = self.sheets.get(lane.spreadsheet)
         if sheet is None:
-            sheet = self.sheets[lane.spreadsheet] = Sheet(lane.spreadsheet)
+            sheet = self.sheets[lane.spreadsheet] = Sheet(lane.spreadsheet, next(self._numbers))
+            self._sheets[sheet.number] = sheet
         lane.where = "parked"
-        sheet.parked.append((lane, lane.version))
-        self.closed.append((t, sheet))
+        sheet.parked.append((lane.place, lane.version))
+        self.closed.append((t, sheet.number))
         if sheet.due_ns < 0 or ready < sheet.due_ns:
             self._schedule(sheet, ready)
 
     def _unpark(self, sheet: Sheet, t: int) -> None:
         parked, sheet.parked = sheet.parked, []
-        for lane, version in parked:
-            if lane.version == version and lane.where == "parked":
+        for place, version in parked:
+            lane = self._lanes.get(place)
+            if lane is not None and lane.version == version and lane.where == "parked":
                 lane.where = ""
                 self._enter(lane, t)
         if not sheet.parked and sheet.due_ns < 0:
-            del self.sheets[sheet.name]
+            del self.sheets[sheet.name], self._sheets[sheet.number]
 
     def _leave_sheet(self, lane: Lane) -> None:
         assert lane.spacing is not None
@@ -364,13 +352,14 @@ class Line:
     def _gate(self, user: str, c: Priority) -> Gate:
         bucket = self.buckets.user(self.kind, user)
         self.buckets.in_use.add(f"user/{self.kind}/{user}")
-        gate = self.gates[user, c] = Gate(c, next(self._numbers), bucket)
+        gate = self.gates[user, c] = Gate(c, c != "urgent", next(self._numbers), bucket)
+        self._gates[gate.number] = gate
         return gate
 
     def _try_open(self, gate: Gate, t: int) -> None:
         ready = gate.bucket.earliest(t, paced=gate.paced)
         if ready > t:
-            self.closed.append((t, gate))
+            self.closed.append((t, gate.number))
             self._schedule(gate, ready)
             return
         gate.open = True
@@ -380,7 +369,7 @@ class Line:
         gate.open = False
         gate.version += 1
         self._known.pop(gate.served, None)
-        self.closed.append((t, gate))
+        self.closed.append((t, gate.number))
         self._schedule(gate, until)
 
     def _offer(self, gate: Gate) -> None:
@@ -391,65 +380,81 @@ class Line:
         if best is None:
             return
         if len(gate.owners) > 1:
-            head = (best.passed, best.since, best.rank, gate.number, gate, gate.version)
-            heappush(self.heads[gate.served], head)
+            passed, since, key = best
+            heappush(self.heads[gate.served], (passed, since, gate.owners[key][0], gate.number, gate.version))
         else:
-            self._join(gate, best.key, best.rank)
+            self._join(gate, best[2], gate.owners[best[2]][0])
 
-    def _join(self, gate: Gate, key: str, first: Rank) -> None:
+    def _join(self, gate: Gate, key: str, first: Entry) -> None:
         """Put a gate into the group of its only owner, and the group where its class finds it."""
         c = gate.served
         group = self.groups.get((c, key))
         if group is None:
-            group = self.groups[c, key] = Group(key, next(self._numbers))
-        heappush(group.gates, (first, gate.number, gate, gate.version))
+            group = self.groups[c, key] = Group(key, -next(self._numbers))
+            self._groups[group.number] = group
+        heappush(group.gates, (first, gate.number, gate.version))
         if group.told is None or first < group.told:
             group.version += 1
             group.told = first
             turn = self.turns.turns[c, key]
-            head = (self.turns.passed(c, turn), turn.since, first, group.number, group, group.version)
-            heappush(self.heads[c], head)
+            heappush(self.heads[c], (self.turns.passed(c, turn), turn.since, first, group.number, group.version))
 
     # --- heads --------------------------------------------------------------------------------------------------------
 
-    def _first(self, c: Priority) -> Next | None:
+    def _first(self, c: Priority) -> Lane | None:
         """The first of the class by turn, then by rank, as far as open gates and free lanes are known."""
         heads, turns = self.heads[c], self.turns
         while heads:
-            passed, since, known, number, node, version = heads[0]
-            if node.version != version:
-                heappop(heads)
-                continue
-            if isinstance(node, Group):
-                key = node.key
-                gate = self._first_gate(node)
-                if gate is None:
+            passed, since, known, number, version = heads[0]
+            moved = False
+            if number < 0:
+                group = self._groups.get(number)
+                if group is None or group.version != version:
                     heappop(heads)
-                    del self.groups[c, key]
                     continue
-                first, _, lane = gate.owners[key][0]
-                turn = turns.turns[c, key]
-                node.told = first
-                best = Next(turns.passed(c, turn), turn.since, first, key, lane, gate)
+                turn = turns.turns.get((c, group.key))
+                if turn is not None:
+                    true = turns.passed(c, turn)
+                    if true != passed or turn.since != since:
+                        heapreplace(heads, (true, turn.since, known, number, version))
+                        continue
+                first = self._first_in(group)
+                if turn is None or first is None:
+                    heappop(heads)
+                    del self.groups[c, group.key], self._groups[number]
+                    continue
+                group.told = first
             else:
-                behind = self._best(node)
-                if behind is None:
+                gate = self._gates[number]
+                best = self._best(gate) if gate.version == version else None
+                if best is None:
                     heappop(heads)
                     continue
-                best = behind
-            if best.passed != passed or best.since != since or best.rank != known:
-                heapreplace(heads, (best.passed, best.since, best.rank, number, node, version))
-                continue
-            return best
+                moved = best[0] != passed or best[1] != since
+                passed, since, key = best
+                first = gate.owners[key][0]
+            if moved or first is not known:
+                head = (passed, since, first, number, version)
+                heapreplace(heads, head)
+                if heads[0] is not head:
+                    continue
+            return self._lanes[first[5]]
         return None
 
-    def _best(self, gate: Gate) -> Next | None:
-        """The first lane behind a gate."""
-        heap, owners, turns, c = gate.turns, gate.owners, self.turns, gate.served
+    def _best(self, gate: Gate) -> tuple[int, int, str] | None:
+        """The owner behind a gate whose turn is first, and that turn; old entries before its first lane are gone."""
+        owners, turns, c = gate.owners, self.turns, gate.served
+        if not gate.turns:
+            for key, entries in owners.items():  # one at most
+                if self._clean(entries):
+                    turn = turns.turns[c, key]
+                    return turns.passed(c, turn), turn.since, key
+            owners.clear()
+            return None
+        heap = gate.turns
         while heap:
             passed, since, key = heap[0]
-            entries = owners[key]
-            if not self._clean(entries):
+            if not self._clean(owners[key]):
                 heappop(heap)
                 del owners[key]
                 continue
@@ -458,28 +463,33 @@ class Line:
             if true != passed or turn.since != since:
                 heapreplace(heap, (true, turn.since, key))
                 continue
-            first, _, lane = entries[0]
-            return Next(passed, since, first, key, lane, gate)
+            return passed, since, key
         return None
 
-    def _first_gate(self, group: Group) -> Gate | None:
-        """The gate of a group whose first lane comes first."""
+    def _first_in(self, group: Group) -> Entry | None:
+        """The first lane of a group, and so the gate that is first in it."""
         gates, key = group.gates, group.key
         while gates:
-            known, number, gate, version = gates[0]
-            if gate.version != version or not self._clean(gate.owners[key]):
+            known, number, version = gates[0]
+            gate = self._gates[number]
+            if gate.version != version or not self._clean(entries := gate.owners[key]):
                 heappop(gates)
                 continue
-            first = gate.owners[key][0][0]
-            if first != known:
-                heapreplace(gates, (first, number, gate, version))
+            first = entries[0]
+            if first is not known:
+                heapreplace(gates, (first, number, version))
                 continue
-            return gate
+            return first
         return None
 
     def _clean(self, entries: list[Entry]) -> bool:
         """Whether anybody is left once lanes that stand elsewhere by now are taken off the top."""
-        while entries and entries[0][1] != entries[0][2].version:
+        lanes = self._lanes
+        while entries:
+            first = entries[0]
+            lane = lanes.get(first[5])
+            if lane is not None and lane.version == first[4]:
+                return True
             heappop(entries)
             self.dead -= 1
-        return bool(entries)
+        return False

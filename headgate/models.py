@@ -576,16 +576,6 @@ class LimiterView(Message):
 # --- what the workflows start with and carry over --------------------------------------------------------------------
 
 
-class BucketCheckpoint(Message):
-    """A bucket's booked times, each as the difference to the one before."""
-
-    name: str
-    deltas: tuple[int, ...] = ()
-    paced_until_ns: int = 0
-    shut_until_ns: int = 0
-    worst: int = 0
-
-
 class PressureCheckpoint(Message):
     """What 429s taught about a bucket."""
 
@@ -614,41 +604,44 @@ class CircuitCheckpoint(Message):
     out_until_ns: int = 0
 
 
-class PlaceCheckpoint(Message):
-    """A booking's place in the queue; its token's user, spreadsheet and `who` are places in the checkpoint's names."""
-
-    booking_id: str
-    at_ns: int
-    kind: Kind
-    user: int
-    spreadsheet: int
-    who: int
-    priority: Priority
-    key: int
-    lapses_ns: int
-    latency_ns: int = 0
-    given: bool = False
-    weight: float = 1.0
-    probe: str = ""
-
-
-#: lane, kind (0 read, 1 write), user, spreadsheet, calls, latency_ns, latency_p95_ns, free_at_ns - names as places.
+#: Names are places in the checkpoint's names, kinds 0 (read) or 1 (write), classes 0 to 2, instants counted from `base_ns`.
+#: kind, user (-1: the project), paced_until, shut_until_ns, worst, times (each from the one before; None: the users' together).
+BucketRow = tuple[int, int, int, int, int, tuple[int, ...] | None]
+#: spreadsheet, starts (at, latency, holder and user, kind of who starts), recent starts (each from the one before).
+SpacingRow = tuple[int, tuple[tuple[int, int, int, int, str], ...], tuple[int, ...]]
+#: lane, kind, user, spreadsheet, calls, latency_ns, latency_p95_ns, free_at.
 LaneRow = tuple[int, int, int, int, int, int, int, int]
-#: holder, run, sequence, class, key, weight, submitted_at_ns, stopped, heard_ns, hungry_ns, aged, lanes, unseen.
+#: holder, run, sequence, class, key, weight, submitted_at, stopped, heard, hungry, aged, lanes, unseen.
 WaiterRow = tuple[int, int, int, int, int, float, int, str, int, int, bool, tuple[LaneRow, ...], tuple[int, ...]]
-#: lane, position, at_ns, kind, user, spreadsheet, who, paced, class that paid.
-TokenRow = tuple[int, int, int, int, int, int, int, bool, int]
-#: grant, holder, key, weight, expires_ns, tokens, probes (lane, circuit).
+#: lane, at_ns (counted from `base_ns`; None: handed back), kind, user, spreadsheet, class that paid.
+TokenRow = tuple[int, int | None, int, int, int, int]
+#: grant, holder, key, weight, expires, tokens, probes (lane, circuit).
 LeaseRow = tuple[int, int, int, float, int, tuple[TokenRow, ...], tuple[tuple[int, str], ...]]
+#: id, at, kind, user, spreadsheet, who, class, key, lapses, latency_ns, given, weight, probe.
+PlaceRow = tuple[str, int, int, int, int, int, int, int, int, int, bool, float, str]
 #: kind, class, key, passed, since, weight, owed, calls, calls_before.
 TurnRow = tuple[int, int, int, int, int, float, int, int, int]
 
 
-class LimiterCheckpoint(Message):
-    """What a limiter carries into its next run. Names are interned, times delta-coded, rows without field names: far below 2 MiB.
+class LimiterRows(Message):
+    """What a checkpoint has thousands of: names once, instants as differences, rows without field names."""
 
-    A checkpoint of an earlier form is read as far as its fields are still here: its buckets are, so quotas hold, and holders
-    repeat their demand.
+    base_ns: int = 0
+    names: tuple[str, ...] = ()
+    buckets: tuple[BucketRow, ...] = ()
+    spacings: tuple[SpacingRow, ...] = ()
+    waiting: tuple[WaiterRow, ...] = ()
+    leased: tuple[LeaseRow, ...] = ()
+    booked: tuple[PlaceRow, ...] = ()
+    turns: tuple[TurnRow, ...] = ()
+    clocks: dict[str, int] = {}
+    spent: dict[str, tuple[int, ...]] = {}
+
+
+class LimiterCheckpoint(Message):
+    """What a limiter carries into its next run: settings and counters to be read, the bulky rest packed: far below 2 MiB.
+
+    `packed` is a `LimiterRows` (`headgate.packing`). A later form gains optional fields, here and there.
     """
 
     epoch: int
@@ -660,25 +653,16 @@ class LimiterCheckpoint(Message):
     throttled: int = 0
     overloads: int = 0
     paused_by: str = ""
-    names: tuple[str, ...] = ()
-    buckets: tuple[BucketCheckpoint, ...] = ()
-    spacings: dict[str, tuple[tuple[int, int, int], ...]] = {}
-    recent: dict[str, tuple[int, ...]] = {}
-    waiting: tuple[WaiterRow, ...] = ()
-    leased: tuple[LeaseRow, ...] = ()
-    booked: tuple[PlaceCheckpoint, ...] = ()
     pressures: tuple[PressureCheckpoint, ...] = ()
     circuits: tuple[CircuitCheckpoint, ...] = ()
     retries: float = -1.0
     retries_at_ns: int = 0
-    turns: tuple[TurnRow, ...] = ()
     credit: tuple[tuple[int, int, float], ...] = ()
     virtual: tuple[tuple[int, int, int], ...] = ()
     joined: tuple[int, ...] = ()
-    clocks: dict[str, int] = {}
-    spent: dict[str, tuple[int, ...]] = {}
     degraded: dict[str, int] = {}
     counted_ns: int = 0
+    packed: str = ""
 
 
 class LimiterInput(Message):

@@ -5,7 +5,7 @@ Policies, each a function or class whose docstring defines it in the words that 
 - *floors*: `shares`, `Turns.choose`, `Turns.charge`
 - *fairness*: `Turns.join`, `Turns.charge`, `Turns.passed`
 - *aging* and *degradation*: `served_as`, `Budget`
-- *ties*: `rank`
+- *ties*: `headgate.gates.Entry`
 
 One `Turns` belongs to one kind of call: reads and writes are different quotas, and being served in one owes nothing in the other.
 """
@@ -29,16 +29,6 @@ KEPT_CALLS = 16
 #: A class whose later attempts were served out of turn stands at most so many calls behind for it.
 MOST_OWED = 4.0
 BUDGET_WINDOW_NS = 10 * 60 * SECOND_NS
-
-Rank = tuple[int, str, int, int]
-
-
-def rank(submitted_at_ns: int, holder: str, free_at_ns: int, lane: int) -> Rank:
-    """Ties inside an owner go to the request that was submitted first, then by holder, then to the lane that was free first.
-
-    Never by chance, and never by the order of messages.
-    """
-    return (submitted_at_ns, holder, free_at_ns, lane)
 
 
 def shares(floors: Mapping[Priority, float], backlogged: Sequence[Priority]) -> dict[Priority, float]:
@@ -105,7 +95,7 @@ class Turns:
     """The state of the turns of one kind: credits of classes, turns of owners; `waiting` are the classes with a backlog, in order."""
 
     floors: Mapping[Priority, float]
-    credits: dict[Priority, float] = field(default_factory=dict)
+    credits: dict[Priority, float] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0.0))
     turns: dict[tuple[Priority, str], Turn] = field(default_factory=dict)
     virtual: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
     wanting: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
@@ -124,11 +114,10 @@ class Turns:
         """
         if len(here) == 1:
             return here[0]
-        mine = self._shared(self.waiting)
-        credits = self.credits
+        mine, credits = self._shared(self.waiting), self.credits
         best, most = here[0], -1e9
         for c in here:
-            credit = credits.get(c, 0.0) + mine.get(c, 0.0)
+            credit = credits[c] + mine[c]
             if credit > most:
                 best, most = c, credit
         return best
@@ -139,31 +128,33 @@ class Turns:
         `here` are the classes that could have sent it. One that wants calls and could not keeps its share up to one call, so
         that it is next when it can.
         """
-        credits = self.credits
+        credits, waiting = self.credits, self.waiting
         if len(here) > 1:
-            for c, share in self._shared(tuple(here)).items():
-                credit = credits.get(c, 0.0) + share
+            for c, share in self._shared(waiting if len(here) == len(waiting) else tuple(here)).items():
+                credit = credits[c] + share
                 credits[c] = credit if credit < 1.0 else 1.0
             credits[served] = max(credits[served] - 1.0, -MOST_OWED)
-        if len(self.waiting) > len(here):
-            for c, share in self._shared(self.waiting).items():
+        if len(waiting) > len(here):
+            for c, share in self._shared(waiting).items():
                 if c not in here:
-                    credits[c] = min(credits.get(c, 0.0) + share, 1.0)
+                    credits[c] = min(credits[c] + share, 1.0)
         turn = self.turns.get((served, key))
         if turn is None:
             return
         start = self.passed(served, turn)
         step = turn.stride if weight == turn.weight else stride(weight)
-        paid = min(turn.owed, step)
-        turn.owed -= paid
-        turn.passed = start + step - paid
+        if turn.owed:
+            paid = min(turn.owed, step)
+            turn.owed -= paid
+            step -= paid
+        turn.passed = start + step
         turn.calls += 1
         if start > self.virtual[served]:
             self.virtual[served] = start
 
     def refund(self, served: Priority, key: str, weight: float) -> None:
         """A token that was not used is taken off what its class and its owner pay next."""
-        self.credits[served] = min(self.credits.get(served, 0.0) + 1.0, 1.0)
+        self.credits[served] = min(self.credits[served] + 1.0, 1.0)
         turn = self.turns.get((served, key))
         if turn is not None:
             turn.owed += stride(weight)

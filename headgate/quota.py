@@ -45,7 +45,7 @@ class Bucket:
         if self.shut_until_ns > t:
             t = self.shut_until_ns
         if paced:
-            ready = self.paced_until_ns - self.burst * self.interval_ns
+            ready = self.paced_until_ns - self.burst * self.interval_ns  # as paced_from
             if ready > t:
                 t = ready
         if self.ceiling_interval_ns:
@@ -54,6 +54,8 @@ class Bucket:
                 t = ready
         times, limit, hold = self.times, self.limit, self.hold_ns
         n = len(times)
+        if not n or t >= times[-1]:  # nothing is booked later: only those before count
+            return t if n < limit else max(t, times[n - limit] + hold)
         p = bisect_right(times, t)
         while True:
             if p and times[p - 1] > t:
@@ -67,6 +69,10 @@ class Bucket:
             if not crowded:
                 return t
             p = crowded
+
+    def paced_from(self) -> int:
+        """The first instant at which the pace alone lets a token go."""
+        return self.paced_until_ns - self.burst * self.interval_ns
 
     def _crowded(self, p: int, t: int) -> int:
         """0 if a token at t, put at place p, leaves rule 2 whole for those behind it; else the first place worth trying next.
@@ -89,7 +95,8 @@ class Bucket:
         else:
             insort(times, at)
         if paced:
-            self.paced_until_ns = max(self.paced_until_ns, at) + self.interval_ns
+            until = self.paced_until_ns
+            self.paced_until_ns = (until if until > at else at) + self.interval_ns
         if self.ceiling_interval_ns:
             self.ceiled_until_ns = max(self.ceiled_until_ns, at) + self.ceiling_interval_ns
 
@@ -110,8 +117,12 @@ class Bucket:
         times = self.times
         gone = bisect_right(times, now - self.hold_ns)
         if gone:
+            worst, end = self.worst, len(times)
             for n in range(gone):
-                self.worst = max(self.worst, bisect_left(times, times[n] + window_ns) - n)
+                before = times[n] + window_ns
+                while n + worst < end and times[n + worst] < before:
+                    worst += 1
+            self.worst = worst
             del times[:gone]
 
     def fullest(self, window_ns: int, now: int) -> int:
@@ -134,15 +145,18 @@ class Spacing:
     """
 
     gap_ns: int
-    starts: list[tuple[int, int, str]] = field(default_factory=list)
-    recent: list[int] = field(default_factory=list)
+    starts: tuple[tuple[int, int, str], ...] = ()
+    recent: tuple[int, ...] = ()
     wanted_by: dict[str, int] = field(default_factory=dict)
     shut_until_ns: int = 0
+    clear_ns: int = 0
 
     def earliest(self, t: int, who: str, latency_ns: int) -> int:
         """The first instant >= t at which `who` may start a call that takes `latency_ns`."""
         if self.shut_until_ns > t:
             t = self.shut_until_ns
+        if t >= self.clear_ns:
+            return t
         gap = self.gap_ns
         for at, latency, other in self.starts:
             after = gap if other == who or gap > latency else latency
@@ -153,28 +167,42 @@ class Spacing:
                 t = at + after
         return t
 
-    def book(self, at: int, who: str, latency_ns: int) -> None:
-        """Book a start at an instant that `earliest` named."""
-        starts = self.starts
-        if starts and starts[0][0] + max(self.gap_ns, starts[0][1]) < at - ROUNDS_OVERLAP_NS:
-            self.expire(at - ROUNDS_OVERLAP_NS)
-            starts = self.starts
-        insort(starts, (at, latency_ns, who))
-        insort(self.recent, at)
+    def book(self, at: int, who: str, latency_ns: int, *, past_ns: int = 0) -> None:
+        """Book a start at an instant that `earliest` named. What ended before `past_ns` keeps nobody away any more."""
+        start = (at, latency_ns, who)
+        starts, recent = self.starts, self.recent
+        if self.clear_ns <= past_ns or not starts:
+            self.starts = (start,)
+        else:
+            if starts[0][0] + max(self.gap_ns, starts[0][1]) <= past_ns:
+                self.expire(past_ns)
+                starts, recent = self.starts, self.recent
+            self.starts = (*starts, start) if not starts or start > starts[-1] else tuple(sorted((*starts, start)))
+        if recent and recent[0] <= past_ns - RECENT_NS:
+            recent = recent[bisect_right(recent, past_ns - RECENT_NS) :]
+        self.recent = (*recent, at) if not recent or at >= recent[-1] else tuple(sorted((*recent, at)))
+        clear = at + (latency_ns if latency_ns > self.gap_ns else self.gap_ns)
+        if clear > self.clear_ns:
+            self.clear_ns = clear
 
     def give_back(self, at: int, who: str) -> None:
         """Free a start that did not take place."""
-        for start in self.starts:
+        for n, start in enumerate(self.starts):
             if start[0] == at and start[2] == who:
-                self.starts.remove(start)
+                self.starts = self.starts[:n] + self.starts[n + 1 :]
                 break
         if at in self.recent:
-            self.recent.remove(at)
+            n = self.recent.index(at)
+            self.recent = self.recent[:n] + self.recent[n + 1 :]
 
     def expire(self, now: int) -> None:
         """Forget starts that no longer keep anybody away."""
-        self.starts = [s for s in self.starts if s[0] + max(self.gap_ns, s[1]) > now]
-        del self.recent[: bisect_right(self.recent, now - RECENT_NS)]
+        self.starts = tuple([s for s in self.starts if s[0] + max(self.gap_ns, s[1]) > now])
+        self.recent = self.recent[bisect_right(self.recent, now - RECENT_NS) :]
+
+    def reckon(self) -> None:
+        """The starts or the gap are others: know anew from when on none of them keeps anybody away (`clear_ns`)."""
+        self.clear_ns = max((at + max(self.gap_ns, latency) for at, latency, _ in self.starts), default=0)
 
     def idle(self, now: int) -> bool:
         """Whether nothing would be lost by forgetting it."""

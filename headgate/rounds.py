@@ -12,23 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from headgate.line import Line, Next
-from headgate.waiting import Token
+from headgate.leases import Given, held
+from headgate.line import Line
+from headgate.models import Priority
+from headgate.waiting import Lane
 
-Given = dict[str, dict[int, list[Token | None]]]
 
-
-def run_round(line: Line, start: int, end: int, given: Given, served: Callable[[Next, Token], None]) -> None:
-    """Add the tokens of one round to `given` (holder -> lane -> tokens, rising). They are booked; `served` hears of each."""
-    project, turns = line.project, line.turns
+def run_round(
+    line: Line, start: int, end: int, given: Given, served: Callable[[Lane, int, Priority], None], *, all_served: bool
+) -> None:
+    """Add the tokens of one round to `given`. They are booked; `served` hears of each (`all_served`), or of raised holders'."""
+    project, turns, coming = line.project, line.turns, line.coming
     line.back_to(start)
     t = start
     while turns.waiting:
         t = project.earliest(t, paced=False)
         if t > end:
             return
-        line.arrive(t)
-        here = [c for c in turns.waiting if line.next(c, t) is not None]
+        if coming and coming[0][0] <= t:
+            line.arrive(t)
+        here = line.here(t)
         if not here:
             soon = line.next_at()
             if soon is None:
@@ -36,27 +39,24 @@ def run_round(line: Line, start: int, end: int, given: Given, served: Callable[[
             t = max(t, soon)
             continue
         c = turns.choose(here)
-        if c != "urgent":
+        if c != "urgent" and project.paced_from() > t:
             paced = project.earliest(t, paced=True)
-            if paced > t:
-                soon = line.next_at()
-                if soon is not None and soon <= paced:
-                    t = soon
-                    continue
-                t = paced
-                if t > end:
-                    return
+            soon = line.next_at()
+            if soon is not None and soon <= paced:
+                t = soon
+                continue
+            t = paced
+            if t > end:
+                return
         chosen = line.ready(c, t)
         if chosen is None:
             continue
-        waiter, number = chosen.lane.waiter, chosen.lane.number
-        turns.charge(c, chosen.key, waiter.weight, here)
-        token = line.serve(chosen, t)
-        lanes = given.get(waiter.holder)
-        if lanes is None:
-            lanes = given[waiter.holder] = {}
-        tokens = lanes.get(number)
-        if tokens is None:
-            tokens = lanes[number] = []
-        tokens.append(token)
-        served(chosen, token)
+        waiter = chosen.waiter
+        turns.charge(c, waiter.key, waiter.weight, here)
+        token = held(chosen, t, c)
+        line.serve(chosen, c, t)
+        holder = waiter.holder
+        given[holder] = (*given[holder], token) if holder in given else (token,)
+        waiter.hungry_ns = t
+        if all_served or waiter.aged:
+            served(chosen, t, c)

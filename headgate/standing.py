@@ -75,21 +75,21 @@ def expected_rate(limiter: Limiter, waiter: Waiter) -> float:
     return round(rate, 1)
 
 
-def standing(limiter: Limiter, waiter: Waiter, now: int) -> Standing:
-    """What the holder waits for now; no reason if its next call is within the horizon."""
+def standing(limiter: Limiter, waiter: Waiter, now: int) -> tuple[str, int]:
+    """What the holder waits for now, and until when; no reason if its next call is within the horizon."""
     if limiter.paused_by:
-        return moving(limiter, waiter, f"project paused by {limiter.paused_by}")
+        return f"project paused by {limiter.paused_by}", 0
     buckets, quiet = limiter.buckets, limiter.quiet_until_ns
     soonest = next_call(waiter, buckets, max(now, quiet))
     if soonest is None:
-        return moving(limiter, waiter)
+        return "", 0
     until, lane = soonest
     if until > now + buckets.settings.horizon_ns:
-        return moving(limiter, waiter, why(path_of(waiter, lane), buckets, limiter.health, quiet, now), until)
+        return why(path_of(waiter, lane), buckets, limiter.health, quiet, now), until
     ahead = limiter.queue.ahead(waiter)
     if ahead and waiter.hungry_ns + 2 * buckets.settings.horizon_ns < now:
-        return moving(limiter, waiter, f"behind {ahead} other requests")
-    return moving(limiter, waiter)
+        return f"behind {ahead} other requests", 0
+    return "", 0
 
 
 def why(path: Token, buckets: Buckets, health: Health, quiet_until_ns: int, now: int) -> str:
@@ -112,9 +112,9 @@ def why(path: Token, buckets: Buckets, health: Health, quiet_until_ns: int, now:
     return f"{what} is at its {bucket.limit} {path.kind}s in {seconds:g} s"
 
 
-def alike(new: Standing, old: Standing | None) -> bool:
+def alike(reason: str, until_ns: int, old: Standing | None) -> bool:
     """Whether a person would notice no difference."""
-    return old is not None and old.reason == new.reason and abs(old.until_ns - new.until_ns) < NOTICED_NS
+    return old is not None and old.reason == reason and abs(old.until_ns - until_ns) < NOTICED_NS
 
 
 # --- what a person sees of the limiter -------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ def shown_circuits(limiter: Limiter, now: int) -> dict[str, CircuitView]:
 
 def shown_waiter(limiter: Limiter, waiter: Waiter, now: int) -> WaiterView:
     """One holder, with the parts of its rank."""
-    told = standing(limiter, waiter, now) if waiter.wants() else None
+    waits_for, until_ns = standing(limiter, waiter, now) if waiter.wants() else ("", 0)
     kinds = sorted({lane.kind for lane in waiter.lanes.values() if lane.calls > 0})
     turns = limiter.lines[kinds[-1] if kinds else "write"].turns
     turn = turns.turns.get((waiter.served, waiter.key))
@@ -257,6 +257,6 @@ def shown_waiter(limiter: Limiter, waiter: Waiter, now: int) -> WaiterView:
         lanes=sum(lane.calls > 0 for lane in waiter.lanes.values()),
         calls=sum(max(0, lane.calls) for lane in waiter.lanes.values()),
         stopped=waiter.stopped,
-        waits_for=told.reason if told else "",
-        until_ns=told.until_ns if told else 0,
+        waits_for=waits_for,
+        until_ns=until_ns,
     )

@@ -15,7 +15,10 @@ Where = Literal["", "coming", "here", "parked"]
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """What one lane wants and when it can send next. `version` tells a lane's present place in a heap from its old ones."""
+    """What one lane wants and when it can send next. `version` tells a lane's present entry in a heap from old ones.
+
+    `place` is its number in its line (0: not yet known there).
+    """
 
     waiter: Waiter
     number: int
@@ -31,6 +34,7 @@ class Lane:
     where: Where = ""
     due_ns: int = -1
     version: int = 0
+    place: int = 0
 
     def __post_init__(self) -> None:
         """Set the name under which the lane's calls follow each other on a spreadsheet."""
@@ -53,13 +57,13 @@ class Waiter:
     submitted_at_ns: int
     stopped: str = ""
     lanes: dict[int, Lane] = field(default_factory=dict)
-    unseen: list[int] = field(default_factory=list)
+    unseen: tuple[int, ...] = ()
     heard_ns: int = 0
     served: Priority = "normal"
     hungry_ns: int = 0
     aged: bool = False
     wanting: int = 0
-    timed: bool = False
+    timed_ns: int = 0
     standing: Standing | None = None
 
     @property
@@ -83,22 +87,6 @@ class Token:
     who: str
     paced: bool
     served: Priority
-
-
-@dataclass(slots=True)
-class Lease:
-    """The tokens of one grant by lane and position; None in place of one that was handed back. `probes`: lane -> circuit."""
-
-    holder: str
-    key: str
-    weight: float
-    expires_ns: int
-    tokens: dict[int, list[Token | None]]
-    probes: dict[int, str]
-
-    def count(self, lane: int) -> int:
-        """How many tokens the lane still has of it."""
-        return sum(token is not None for token in self.tokens.get(lane, ()))
 
 
 @dataclass(slots=True)
