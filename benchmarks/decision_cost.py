@@ -77,8 +77,8 @@ def headgate(per_minute: int, waiters: int) -> dict[str, float]:
 
 
 def _settling(clockwork: Clockwork) -> float:
-    """Hand back one token of each of the last grants, as far as they still count in the window."""
-    since = clockwork.now - WINDOW_S * SECOND_NS
+    """Hand back one token of each of the last grants, as far as tokens are still taken back."""
+    since = clockwork.now - 5 * SECOND_NS
     fresh = [(name, grant) for name, grant in clockwork.grants if _first(grant)[1] > since]
     said = [
         Settlement(
