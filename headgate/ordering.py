@@ -237,10 +237,12 @@ class Turns:
 
     def share(self, c: Priority, key: str, weight: float) -> float:
         """The part of the quota that an owner can count on in `c` now, beside the owners that are there."""
-        turn = self.turns.get((c, key))
+        turn, mine = self.turns.get((c, key)), grams(weight)
         beside = self.weighing[c] - (grams(turn.weight) if turn is not None and turn.lanes else 0)
-        waiting = tuple(other for other in CLASSES if self.wanting[other] or other == c)
-        return self._shared(waiting)[c] * grams(weight) / (grams(weight) + beside)
+        waiting = self.waiting
+        if not self.wanting[c]:
+            waiting = tuple([other for other in CLASSES if self.wanting[other] or other == c])
+        return self._shared(waiting)[c] * mine / (mine + beside)
 
     def owners(self, c: Priority) -> int:
         """How many owners of the class have a backlog."""
