@@ -194,7 +194,9 @@ class Turns:
         else:
             self.weighing[c] -= grams(turn.weight)
         self.weighing[c] += grams(weight)
-        turn.weigh(weight)
+        if weight != turn.weight:
+            turn.passed = self.passed(c, turn)  # a smaller weight's longer stride must not set it back
+            turn.weigh(weight)
         turn.lanes += 1
         self.wanting[c] += 1
         if self.wanting[c] == 1:
