@@ -79,15 +79,18 @@ class Turn:
     calls: int = 0
     calls_before: int = 0
     stride: int = STRIDE
+    kept: int = KEPT_CALLS * STRIDE
 
     def __post_init__(self) -> None:
-        """Set the stride of the weight."""
+        """Set the stride of the weight, and how far behind the others a turn is kept."""
         self.stride = stride(self.weight)
+        self.kept = KEPT_CALLS * self.stride
 
     def weigh(self, weight: float) -> None:
         """The owner's weight from now on."""
         if weight != self.weight:
-            self.weight, self.stride = weight, stride(weight)
+            self.weight = weight
+            self.__post_init__()
 
 
 @dataclass(slots=True)
@@ -141,7 +144,8 @@ class Turns:
         turn = self.turns.get((served, key))
         if turn is None:
             return
-        start = self.passed(served, turn)
+        virtual = self.virtual[served]
+        start = max(turn.passed, virtual - turn.kept)
         step = turn.stride if weight == turn.weight else stride(weight)
         if turn.owed:
             paid = min(turn.owed, step)
@@ -149,7 +153,7 @@ class Turns:
             step -= paid
         turn.passed = start + step
         turn.calls += 1
-        if start > self.virtual[served]:
+        if start > virtual:
             self.virtual[served] = start
 
     def refund(self, served: Priority, key: str, weight: float) -> None:
@@ -179,7 +183,7 @@ class Turns:
 
     def passed(self, c: Priority, turn: Turn) -> int:
         """How far an owner's turn is: the least is next. An owner that could not send keeps its turn for `KEPT_CALLS` calls."""
-        least = self.virtual[c] - KEPT_CALLS * turn.stride
+        least = self.virtual[c] - turn.kept
         return turn.passed if turn.passed > least else least
 
     def join(self, c: Priority, key: str, weight: float) -> Turn:
