@@ -25,6 +25,7 @@ class Buckets:
     spacings: dict[str, Spacing] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
     in_use: set[str] = field(default_factory=set)
+    expired_ns: int = -1
     _to_sweep: list[str] = field(default_factory=list)
 
     @property
@@ -74,7 +75,9 @@ class Buckets:
             self.spacing(token.spreadsheet).book(token.at_ns, token.who, latency_ns)
 
     def give_back(self, token: Token) -> None:
-        """Free a token in every bucket of its path."""
+        """Free a token in every bucket of its path; one that has left every window by now is nobody's any more."""
+        if token.at_ns <= self.expired_ns - self.hold_ns:
+            return
         self.project(token.kind).give_back(token.at_ns, paced=token.paced)
         self.user(token.kind, token.user).give_back(token.at_ns, paced=token.paced)
         if token.spreadsheet:
@@ -103,19 +106,20 @@ class Buckets:
 
     def expire(self, now: int, tokens: int = 0) -> None:
         """Forget what can no longer matter, in so many buckets as `tokens` may have made; in the project's each time."""
+        self.expired_ns = now
         window = self.settings.window_ns
         for kind in ("project/read", "project/write"):
             if (bucket := self.quotas.get(kind)) is not None:
                 bucket.expire(now, window)
         if not self._to_sweep:
             self._to_sweep = [*self.quotas, *(f"sheet/{name}" for name in self.spacings)]
-        for _ in range(min(SWEPT_LEAST + 2 * tokens, SWEPT_MOST, len(self._to_sweep))):
+        for _ in range(min(SWEPT_LEAST + tokens, SWEPT_MOST, len(self._to_sweep))):
             self._sweep(self._to_sweep.pop(), now)
 
-    def expire_all(self, now: int) -> None:
-        """Forget all that can no longer matter."""
+    def expire_all(self) -> None:
+        """Forget all that could no longer matter when that was last looked at: what has been swept by then decides nothing."""
         for name in (*self.quotas, *(f"sheet/{name}" for name in self.spacings)):
-            self._sweep(name, now)
+            self._sweep(name, self.expired_ns)
 
     def _sweep(self, name: str, now: int) -> None:
         if name.startswith("sheet/"):

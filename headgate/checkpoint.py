@@ -37,7 +37,7 @@ _KIND = {kind: n for n, kind in enumerate(KINDS)}
 
 def dump(limiter: Limiter) -> LimiterCheckpoint:
     """Everything that a limiter knows, small."""
-    limiter.buckets.expire_all(limiter.expired_ns)
+    limiter.buckets.expire_all()
     health, buckets, lines = limiter.health, limiter.buckets, limiter.lines
     return LimiterCheckpoint(
         epoch=limiter.epoch,
@@ -94,7 +94,7 @@ def restore(saved: LimiterCheckpoint) -> Limiter:
     limiter.granted, limiter.returned, limiter.paused_by = saved.granted, saved.returned, saved.paused_by
     limiter.counted_ns = saved.counted_ns
     rows, health, buckets = unpack(saved.packed), limiter.health, limiter.buckets
-    limiter.expired_ns = rows.base_ns
+    buckets.expired_ns = rows.base_ns
     health.throttled, health.overloads = saved.throttled, saved.overloads
     if saved.retries >= 0:
         health.retries.left, health.retries.at_ns = saved.retries, saved.retries_at_ns
@@ -125,7 +125,7 @@ class _Rows:
     """The rows of a limiter. Every name is in `places` once; elsewhere stands its place."""
 
     def __init__(self, limiter: Limiter) -> None:
-        self.limiter, self.base = limiter, limiter.expired_ns
+        self.limiter, self.base = limiter, limiter.buckets.expired_ns
         self.places: dict[str, int] = {}
 
     def all(self) -> LimiterRows:

@@ -80,7 +80,6 @@ class Limiter:
     degraded: dict[str, int] = field(default_factory=dict)
     spent: dict[str, Budget] = field(default_factory=dict)
     counted_ns: int = 0
-    expired_ns: int = -1
     buckets: Buckets = field(init=False)
     lines: dict[Kind, Line] = field(init=False)
     health: Health = field(init=False)
@@ -191,6 +190,7 @@ class Limiter:
 
     def configure(self, settings: LimiterSettings) -> None:
         """New quotas act at once, also on what is queued; tokens that were granted stay booked."""
+        self.buckets.expire_all()  # under a longer window only those count again that nobody could forget
         self.settings = settings
         self.buckets.configure(settings)
         self.health.trust_configured()
@@ -291,9 +291,8 @@ class Limiter:
 
     def expire(self, now: int) -> None:
         """Forget what can no longer matter: old tokens, old leases, lapsed places."""
-        if now == self.expired_ns:
+        if now == self.buckets.expired_ns:
             return
-        self.expired_ns = now
         soonest = max(now + self.settings.lead_ns, self.quiet_until_ns)
         self.bookings.expire(now, soonest, self._turns)
         self.buckets.expire(now, self.granted - self._swept_at)

@@ -193,7 +193,7 @@ class Line:
             if best.free_at_ns > t:
                 self._withdraw(best)
                 self._come(best, best.free_at_ns)
-            elif (ready := (gate := self.gates[best.user, c]).bucket.earliest(t, paced=gate.paced)) > t:
+            elif (ready := (gate := self._gates[best.gate]).bucket.earliest(t, paced=gate.paced)) > t:
                 self._close(gate, ready, t)
             elif (
                 (spacing := best.spacing) is not None
@@ -212,7 +212,7 @@ class Line:
     def serve(self, lane: Lane, c: Priority, t: int) -> None:
         """Book a token at t for the lane that is next in the class; its time on the project is the caller's to have checked."""
         user, spreadsheet = lane.user, lane.spreadsheet
-        gate, spacing, known = self.gates[user, c], lane.spacing, self._known
+        gate, spacing, known = self._gates[lane.gate], lane.spacing, self._known
         paced = gate.paced
         self.project.book(t, paced=paced)
         gate.bucket.book(t, paced=paced)
@@ -275,6 +275,7 @@ class Line:
         if gate is None:
             gate = self._gate(lane.user, c)
         lane.where = "here"
+        lane.gate = gate.number
         entry = (waiter.submitted_at_ns, waiter.holder, lane.free_at_ns, lane.number, lane.version, lane.place)
         entries = gate.owners.get(key)
         if entries is None:
@@ -404,6 +405,7 @@ class Line:
     def _first(self, c: Priority) -> Lane | None:
         """The first of the class by turn, then by rank, as far as open gates and free lanes are known."""
         heads, turns = self.heads[c], self.turns
+        virtual = turns.virtual[c]
         while heads:
             passed, since, known, number, version = heads[0]
             moved = False
@@ -414,7 +416,7 @@ class Line:
                     continue
                 turn = turns.turns.get((c, group.key))
                 if turn is not None:
-                    true = turns.passed(c, turn)
+                    true = max(turn.passed, virtual - turn.kept)  # as Turns.passed
                     if true != passed or turn.since != since:
                         heapreplace(heads, (true, turn.since, known, number, version))
                         continue
@@ -472,14 +474,13 @@ class Line:
         while gates:
             known, number, version = gates[0]
             gate = self._gates[number]
-            if gate.version != version or not self._clean(entries := gate.owners[key]):
+            if gate.version != version or not (entries := gate.owners[key]) or not self._clean(entries):
                 heappop(gates)
                 continue
             first = entries[0]
-            if first is not known:
-                heapreplace(gates, (first, number, version))
-                continue
-            return first
+            if first is known:
+                return first
+            heapreplace(gates, (first, number, version))
         return None
 
     def _clean(self, entries: list[Entry]) -> bool:

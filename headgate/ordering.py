@@ -79,15 +79,18 @@ class Turn:
     calls: int = 0
     calls_before: int = 0
     stride: int = STRIDE
+    kept: int = KEPT_CALLS * STRIDE
 
     def __post_init__(self) -> None:
-        """Set the stride of the weight."""
+        """Set the stride of the weight, and how far behind the others a turn is kept."""
         self.stride = stride(self.weight)
+        self.kept = KEPT_CALLS * self.stride
 
     def weigh(self, weight: float) -> None:
         """The owner's weight from now on."""
         if weight != self.weight:
-            self.weight, self.stride = weight, stride(weight)
+            self.weight = weight
+            self.__post_init__()
 
 
 @dataclass(slots=True)
@@ -141,7 +144,8 @@ class Turns:
         turn = self.turns.get((served, key))
         if turn is None:
             return
-        start = self.passed(served, turn)
+        virtual = self.virtual[served]
+        start = max(turn.passed, virtual - turn.kept)
         step = turn.stride if weight == turn.weight else stride(weight)
         if turn.owed:
             paid = min(turn.owed, step)
@@ -149,7 +153,7 @@ class Turns:
             step -= paid
         turn.passed = start + step
         turn.calls += 1
-        if start > self.virtual[served]:
+        if start > virtual:
             self.virtual[served] = start
 
     def refund(self, served: Priority, key: str, weight: float) -> None:
@@ -179,7 +183,7 @@ class Turns:
 
     def passed(self, c: Priority, turn: Turn) -> int:
         """How far an owner's turn is: the least is next. An owner that could not send keeps its turn for `KEPT_CALLS` calls."""
-        least = self.virtual[c] - KEPT_CALLS * turn.stride
+        least = self.virtual[c] - turn.kept
         return turn.passed if turn.passed > least else least
 
     def join(self, c: Priority, key: str, weight: float) -> Turn:
@@ -194,7 +198,9 @@ class Turns:
         else:
             self.weighing[c] -= grams(turn.weight)
         self.weighing[c] += grams(weight)
-        turn.weigh(weight)
+        if weight != turn.weight:
+            turn.passed = self.passed(c, turn)  # a smaller weight's longer stride must not set it back
+            turn.weigh(weight)
         turn.lanes += 1
         self.wanting[c] += 1
         if self.wanting[c] == 1:
@@ -237,10 +243,12 @@ class Turns:
 
     def share(self, c: Priority, key: str, weight: float) -> float:
         """The part of the quota that an owner can count on in `c` now, beside the owners that are there."""
-        turn = self.turns.get((c, key))
+        turn, mine = self.turns.get((c, key)), grams(weight)
         beside = self.weighing[c] - (grams(turn.weight) if turn is not None and turn.lanes else 0)
-        waiting = tuple(other for other in CLASSES if self.wanting[other] or other == c)
-        return self._shared(waiting)[c] * grams(weight) / (grams(weight) + beside)
+        waiting = self.waiting
+        if not self.wanting[c]:
+            waiting = tuple([other for other in CLASSES if self.wanting[other] or other == c])
+        return self._shared(waiting)[c] * mine / (mine + beside)
 
     def owners(self, c: Priority) -> int:
         """How many owners of the class have a backlog."""

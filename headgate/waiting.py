@@ -17,7 +17,7 @@ Where = Literal["", "coming", "here", "parked"]
 class Lane:
     """What one lane wants and when it can send next. `version` tells a lane's present entry in a heap from old ones.
 
-    `place` is its number in its line (0: not yet known there).
+    `place` is its number in its line (0: not yet known there), `gate` that of the gate behind which it stands.
     """
 
     waiter: Waiter
@@ -35,6 +35,7 @@ class Lane:
     due_ns: int = -1
     version: int = 0
     place: int = 0
+    gate: int = 0
 
     def __post_init__(self) -> None:
         """Set the name under which the lane's calls follow each other on a spreadsheet."""
