@@ -352,7 +352,7 @@ class Limiter:
 
     def _demand(self, waiter: Waiter, said: TokenRequest) -> None:
         """Take a holder's lanes and what they want, less the grants that it had not seen."""
-        lanes = said.lanes[: standings.LANES_EACH]
+        lanes = () if said.stopped else said.lanes[: standings.LANES_EACH]
         unseen = [self.leases[grant] for grant in waiter.unseen if grant in self.leases]
         self._drop_lanes(waiter, keep=frozenset(demand.lane for demand in lanes))
         for demand in lanes:

@@ -1,0 +1,53 @@
+"""Corners of the dispenser that a random driver turned up, each as the shortest story of it."""
+
+from __future__ import annotations
+
+from headgate.limiter import Limiter
+from headgate.models import (
+    SECOND_NS,
+    Booked,
+    Booking,
+    LaneDemand,
+    LimiterSettings,
+    NotUntil,
+    Settlement,
+    TokenRequest,
+    Unused,
+)
+
+NOW = 1_000 * SECOND_NS
+SETTINGS = LimiterSettings(write_per_project=60, write_per_user=30, spreadsheet_spacing_ns=SECOND_NS)
+
+
+def lane(number: int = 0, user: str = "", spreadsheet: str = "", calls: int = 1, **more: int) -> LaneDemand:
+    return LaneDemand(
+        lane=number, kind="write", user=user or f"u{number}", spreadsheet=spreadsheet, calls=calls, latency_ns=1, **more
+    )
+
+
+def request(holder: str, *lanes: LaneDemand, sequence: int = 1, owner: str = "", **more: object) -> TokenRequest:
+    return TokenRequest(holder=holder, run=1, sequence=sequence, fairness_key=owner or holder, lanes=lanes, **more)
+
+
+def booking(number: int = 0, user: str = "u", spreadsheet: str = "", **more: object) -> Booking:
+    return Booking(
+        id=f"b{number}", holder="h", kind="write", user=user, spreadsheet=spreadsheet, fairness_key="h", **more
+    )
+
+
+def times(limiter: Limiter, holder: str, now: int) -> list[int]:
+    """When the holder's tokens of a round at `now` are."""
+    grant = limiter.grant(now).get(holder)
+    return sorted(at for times in grant.tokens.values() for at in times) if grant else []
+
+
+def test_a_stopped_holder_that_hands_tokens_back_gets_none() -> None:
+    """What comes back to a holder that is paused is not wanted again until it says so."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    limiter.request(NOW, request("h", lane()))
+    grant = limiter.grant(NOW)["h"]
+    limiter.request(NOW, request("h", lane(calls=0), sequence=2, epoch=1, last_grant=1, stopped="paused"))
+    unused = (Unused(grant_id=grant.grant_id, lane=0, tokens=(0,)),)
+    limiter.settle(NOW, Settlement(holder="h", epoch=1, unused=unused))
+    assert limiter.returned == 1
+    assert limiter.grant(NOW + SECOND_NS) == {}
