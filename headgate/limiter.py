@@ -139,7 +139,7 @@ class Limiter:
         for booking_id in said.unused_bookings:
             place = self.bookings.places.pop(booking_id, None)
             if place is not None:
-                self.returned += 1
+                self.returned += place.given
                 self.bookings.refund(place, self._turns(place.token.kind))
                 self._recheck(place.token)
                 if place.probe:

@@ -51,3 +51,13 @@ def test_a_stopped_holder_that_hands_tokens_back_gets_none() -> None:
     limiter.settle(NOW, Settlement(holder="h", epoch=1, unused=unused))
     assert limiter.returned == 1
     assert limiter.grant(NOW + SECOND_NS) == {}
+
+
+def test_a_place_that_was_never_given_out_does_not_count_as_a_token_that_came_back() -> None:
+    """Who leaves the queue hands nothing back: given = handed back + booked + expired."""
+    limiter = Limiter(SETTINGS.model_copy(update={"write_per_user": 1}), epoch=1)
+    assert isinstance(limiter.book(NOW, booking(1)), Booked)
+    assert isinstance(limiter.book(NOW, booking(2)), NotUntil)
+    limiter.settle(NOW, Settlement(holder="h", epoch=1, unused_bookings=("b1", "b2")))
+    assert (limiter.granted, limiter.returned) == (1, 1)
+    assert not limiter.buckets.project("write").times
