@@ -61,3 +61,13 @@ def test_a_place_that_was_never_given_out_does_not_count_as_a_token_that_came_ba
     limiter.settle(NOW, Settlement(holder="h", epoch=1, unused_bookings=("b1", "b2")))
     assert (limiter.granted, limiter.returned) == (1, 1)
     assert not limiter.buckets.project("write").times
+
+
+def test_a_lane_may_be_replaced_by_one_of_the_same_number() -> None:
+    """The lane that stood behind its user's gate is another spreadsheet's now; both are in one heap for a while."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    for sequence in range(1, 5):
+        spreadsheet = f"s{sequence}"
+        limiter.request(NOW, request("h", lane(0, "u", spreadsheet, 9), lane(1, "u", "", 9), sequence=sequence))
+        limiter.grant(NOW)
+    assert limiter.lanes_wanting() == 2
