@@ -252,6 +252,7 @@ class Line:
         self.project.book(t, paced=paced)
         gate.bucket.book(t, paced=paced)
         if lane.spacing is not None:
+            lane.spacing.trim(t - self.buckets.settings.horizon_ns)
             lane.spacing.book(t, lane.who, lane.latency_p95_ns)
         for c, (known, _) in tuple(self._known.items()):
             if known is not None and (known.lane.user == lane.user or known.lane.spreadsheet == lane.spreadsheet):

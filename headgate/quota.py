@@ -21,8 +21,6 @@ SECOND_NS = 1_000_000_000
 CEILING_BURST = 2
 #: Starts are remembered for so long, to tell how many of them failed.
 RECENT_NS = 10 * SECOND_NS
-#: A later round never goes back farther than this behind a token that was booked.
-ROUNDS_OVERLAP_NS = 3 * SECOND_NS
 
 
 @dataclass(slots=True)
@@ -155,11 +153,7 @@ class Spacing:
 
     def book(self, at: int, who: str, latency_ns: int) -> None:
         """Book a start at an instant that `earliest` named."""
-        starts = self.starts
-        if starts and starts[0][0] + max(self.gap_ns, starts[0][1]) < at - ROUNDS_OVERLAP_NS:
-            self.expire(at - ROUNDS_OVERLAP_NS)
-            starts = self.starts
-        insort(starts, (at, latency_ns, who))
+        insort(self.starts, (at, latency_ns, who))
         insort(self.recent, at)
 
     def give_back(self, at: int, who: str) -> None:
@@ -170,6 +164,11 @@ class Spacing:
                 break
         if at in self.recent:
             self.recent.remove(at)
+
+    def trim(self, now: int) -> None:
+        """Expire, if that is worth it; bookings lie far ahead of `now`, so it must not be the time of one."""
+        if self.starts and self.starts[0][0] + max(self.gap_ns, self.starts[0][1]) < now:
+            self.expire(now)
 
     def expire(self, now: int) -> None:
         """Forget starts that no longer keep anybody away."""

@@ -71,3 +71,16 @@ def test_a_lane_may_be_replaced_by_one_of_the_same_number() -> None:
         limiter.request(NOW, request("h", lane(0, "u", spreadsheet, 9), lane(1, "u", "", 9), sequence=sequence))
         limiter.grant(NOW)
     assert limiter.lanes_wanting() == 2
+
+
+def test_a_booking_far_ahead_makes_a_spreadsheet_forget_no_start() -> None:
+    """Starts on one spreadsheet keep their distance, also from tokens that were given before somebody booked far ahead."""
+    limiter = Limiter(SETTINGS.model_copy(update={"write_per_user": 1}), epoch=1)
+    limiter.book(NOW, booking(1, user="full"))
+    limiter.request(NOW, request("first", lane(0, "u0", "s")))
+    first = times(limiter, "first", NOW)
+    assert len(first) == 1
+    assert isinstance(limiter.book(NOW, booking(2, user="full", spreadsheet="s")), NotUntil)
+    limiter.request(NOW, request("second", lane(0, "u1", "s")))
+    second = times(limiter, "second", NOW + SECOND_NS // 10)
+    assert all(at >= first[0] + SECOND_NS for at in second)
