@@ -22,7 +22,7 @@ from heapq import heappop, heappush
 from typing import Literal
 
 from headgate import standing as standings
-from headgate.bookings import Bookings
+from headgate.bookings import BOOKING_LAPSES_NS, Bookings
 from headgate.buckets import Buckets
 from headgate.health import KINDS, Health
 from headgate.line import Line, Next
@@ -176,6 +176,7 @@ class Limiter:
         at = place.token.at_ns
         if at > now + self.settings.horizon_ns:
             why = standings.why(place.token, self.buckets, self.health, self.quiet_until_ns, now)
+            place.lapses_ns = at + BOOKING_LAPSES_NS
             return NotUntil(at_ns=at - self.settings.lead_ns, why=why)
         if not place.given:
             self.granted += 1

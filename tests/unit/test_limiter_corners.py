@@ -84,3 +84,16 @@ def test_a_booking_far_ahead_makes_a_spreadsheet_forget_no_start() -> None:
     limiter.request(NOW, request("second", lane(0, "u1", "s")))
     second = times(limiter, "second", NOW + SECOND_NS // 10)
     assert all(at >= first[0] + SECOND_NS for at in second)
+
+
+def test_a_place_lapses_10_s_after_the_instant_that_was_last_named() -> None:
+    """Who asks late is told another instant, and is served at that one, too."""
+    limiter = Limiter(SETTINGS.model_copy(update={"write_per_user": 1, "window_ns": 8 * SECOND_NS}), epoch=1)
+    limiter.book(NOW, booking(1))
+    first = limiter.book(NOW, booking(2))
+    assert isinstance(first, NotUntil)
+    assert isinstance(limiter.book(NOW, booking(3)), NotUntil)
+    second = limiter.book(first.at_ns + 5 * SECOND_NS, booking(2))
+    assert isinstance(second, NotUntil)
+    assert second.at_ns > first.at_ns + 10 * SECOND_NS
+    assert isinstance(limiter.book(second.at_ns, booking(2)), Booked)
