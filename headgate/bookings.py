@@ -25,9 +25,13 @@ BOOKED_AT_ONCE = 4
 
 @dataclass(slots=True)
 class Bookings:
-    """Places by booking id, and the clocks of owners and users: when the next of each is due (ns)."""
+    """Places by booking id, and the clocks of owners and users: when the next of each is due (ns).
+
+    `freed` hears of each token that is free again, since somebody may wait for it.
+    """
 
     buckets: Buckets
+    freed: Callable[[Token], None] = field(default=lambda token: None)
     places: dict[str, Place] = field(default_factory=dict)
     clocks: dict[str, int] = field(default_factory=dict)
 
@@ -54,7 +58,7 @@ class Bookings:
 
     def refund(self, place: Place, turns: Turns) -> None:
         """Free a place's token."""
-        self.buckets.give_back(place.token)
+        self._free(place.token)
         turns.refund(place.token.served, place.key, place.weight)
 
     def expire(self, now: int, soonest: int, turns: Callable[[str], Turns]) -> None:
@@ -64,9 +68,13 @@ class Bookings:
             if lapsed < now:
                 self.drop(booking_id, turns)
             elif not place.given and place.token.at_ns < now:
-                self.buckets.give_back(place.token)
+                self._free(place.token)
                 place.token = self._ahead(soonest, place.token, place.latency_ns)
         self.clocks = {name: at for name, at in self.clocks.items() if at > now}
+
+    def _free(self, token: Token) -> None:
+        self.buckets.give_back(token)
+        self.freed(token)
 
     def _ahead(self, soonest: int, path: Token, latency_ns: int) -> Token:
         at = self.buckets.earliest(soonest, path, latency_ns)

@@ -92,7 +92,7 @@ class Limiter:
         """Set up the empty books."""
         self.buckets = Buckets(self.settings)
         self.health = Health(self.buckets)
-        self.bookings = Bookings(self.buckets)
+        self.bookings = Bookings(self.buckets, self._recheck)
         self.lines = {kind: Line(kind, self.buckets, Turns(self._floors()), self.queue) for kind in KINDS}
         self.lines["read"].other, self.lines["write"].other = self.lines["write"], self.lines["read"]
 
@@ -141,7 +141,6 @@ class Limiter:
             if place is not None:
                 self.returned += place.given
                 self.bookings.refund(place, self._turns(place.token.kind))
-                self._recheck(place.token)
                 if place.probe:
                     self.health.probe_returned(now, place.probe)
         for throttling in said.throttled:

@@ -97,3 +97,17 @@ def test_a_place_lapses_10_s_after_the_instant_that_was_last_named() -> None:
     assert isinstance(second, NotUntil)
     assert second.at_ns > first.at_ns + 10 * SECOND_NS
     assert isinstance(limiter.book(second.at_ns, booking(2)), Booked)
+
+
+def test_a_place_that_lapses_lets_in_who_waited_behind_its_token() -> None:
+    """The user's next token is free at once, not when the gate was to be looked at again."""
+    limiter = Limiter(SETTINGS.model_copy(update={"write_per_user": 1}), epoch=1)
+    assert isinstance(limiter.book(NOW, booking(1)), Booked)
+    ahead = limiter.book(NOW, booking(2))
+    assert isinstance(ahead, NotUntil)
+    now = NOW + SECOND_NS
+    limiter.request(now, request("behind", lane(0, "u")))
+    assert not times(limiter, "behind", now)
+    limiter.request(now, request("h", stopped="paused"))
+    limiter.book(now, booking(2))
+    assert times(limiter, "behind", ahead.at_ns)
