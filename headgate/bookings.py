@@ -72,6 +72,23 @@ class Bookings:
                 place.token = self._ahead(soonest, place.token, place.latency_ns)
         self.clocks = {name: at for name, at in self.clocks.items() if at > now}
 
+    def move(self, quiet_until_ns: int, *, every: bool = False) -> None:
+        """Find other tokens for places whose own may not be used: it lies in a pause or in the quiet time, or quotas are others."""
+        moved = [
+            place
+            for place in self.places.values()
+            if not place.given and (every or self._barred(place.token, quiet_until_ns))
+        ]
+        for place in moved:
+            self._free(place.token)
+        for place in sorted(moved, key=lambda place: place.token.at_ns):
+            place.token = self._ahead(max(place.token.at_ns, quiet_until_ns), place.token, place.latency_ns)
+            place.lapses_ns = max(place.lapses_ns, place.token.at_ns + BOOKING_LAPSES_NS)
+
+    def _barred(self, token: Token, quiet_until_ns: int) -> bool:
+        path = (self.buckets.project(token.kind), self.buckets.user(token.kind, token.user))
+        return token.at_ns < max(quiet_until_ns, *(bucket.shut_until_ns for bucket in path))
+
     def _free(self, token: Token) -> None:
         self.buckets.give_back(token)
         self.freed(token)

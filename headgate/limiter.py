@@ -109,6 +109,7 @@ class Limiter:
             # The holder saw a grant that we never gave: we were reset. Its tokens may still be in the window.
             self.quiet_until_ns = max(self.quiet_until_ns, now + self.buckets.hold_ns)
             self.grants = said.last_grant
+            self.bookings.move(self.quiet_until_ns)
         known = self.waiters.get(said.holder)
         if known and (said.run, said.sequence) <= (known.run, known.sequence):
             return False
@@ -145,6 +146,8 @@ class Limiter:
                     self.health.probe_returned(now, place.probe)
         for throttling in said.throttled:
             self.health.throttle(now, throttling)
+        if said.throttled:
+            self.bookings.move(self.quiet_until_ns)
         for overload in said.overloads:
             self.health.overloaded(now, overload.spreadsheet)
         for probed in said.probed:
@@ -186,6 +189,7 @@ class Limiter:
         """New quotas act at once, also on what is queued; tokens that were granted stay booked."""
         self.settings = settings
         self.buckets.configure(settings)
+        self.bookings.move(self.quiet_until_ns, every=True)
         self.health.trust_configured()
         for line in self.lines.values():
             line.turns.reset(self._floors())

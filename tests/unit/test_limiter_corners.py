@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from headgate.limiter import Limiter
 from headgate.models import (
     SECOND_NS,
@@ -11,6 +13,7 @@ from headgate.models import (
     LimiterSettings,
     NotUntil,
     Settlement,
+    Throttling,
     TokenRequest,
     Unused,
 )
@@ -111,3 +114,42 @@ def test_a_place_that_lapses_lets_in_who_waited_behind_its_token() -> None:
     limiter.request(now, request("h", stopped="paused"))
     limiter.book(now, booking(2))
     assert times(limiter, "behind", ahead.at_ns)
+
+
+def test_places_move_out_of_a_pause_and_out_of_the_quiet_time() -> None:
+    """A token that was booked ahead and not given out yet is not used while its bucket rests, or before a lost one's have left."""
+    limiter = Limiter(SETTINGS.model_copy(update={"write_per_user": 1, "window_ns": 2 * SECOND_NS}), epoch=1)
+    limiter.book(NOW, booking(1))
+    told = limiter.book(NOW, booking(2))
+    assert isinstance(told, NotUntil)
+    limiter.settle(told.at_ns, Settlement(holder="h", epoch=1, throttled=(Throttling(kind="write", scope="project"),)))
+    answer = limiter.book(told.at_ns, booking(2))
+    assert isinstance(answer, Booked)
+    assert answer.at_ns >= told.at_ns + SECOND_NS
+
+    limiter = Limiter(SETTINGS.model_copy(update={"write_per_user": 1, "window_ns": 2 * SECOND_NS}), epoch=1)
+    limiter.book(NOW, booking(1))
+    told = limiter.book(NOW, booking(2))
+    limiter.request(NOW, request("h", lane(), epoch=1, last_grant=9))
+    limiter.request(told.at_ns, request("h", lane(), epoch=1, last_grant=99, sequence=2))
+    assert isinstance(answer := limiter.book(told.at_ns, booking(2)), NotUntil)
+    assert answer.at_ns >= limiter.quiet_until_ns - SETTINGS.lead_ns
+
+
+def test_places_keep_a_quota_that_was_lowered_before_they_were_given_out() -> None:
+    """Four bookings wait in a project of four a window; lowered to one, they come one window after another."""
+    settings = SETTINGS.model_copy(update={"write_per_project": 4, "window_ns": 2 * SECOND_NS})
+    limiter = Limiter(settings, epoch=1)
+    asked = [limiter.book(NOW, booking(n, user=f"u{n}")) for n in range(8)]
+    limiter.configure(settings.model_copy(update={"write_per_project": 1}))
+    due, found = [(NOW + SECOND_NS, n) for n, answer in enumerate(asked) if isinstance(answer, NotUntil)], []
+    while due:
+        due.sort()
+        now, number = due.pop(0)
+        answer = limiter.book(now, booking(number, user=f"u{number}"))
+        if isinstance(answer, NotUntil):
+            due.append((answer.at_ns, number))
+        else:
+            found.append(answer.at_ns)
+    assert len(found) == 4
+    assert all(b - a >= settings.window_ns for a, b in pairwise(sorted(found)))
