@@ -122,7 +122,7 @@ class Buckets:
         if bucket is None:
             return
         bucket.expire(now, self.settings.window_ns)
-        if bucket.times or bucket.shut_until_ns > now or not name.startswith("user"):
+        if bucket.times or max(bucket.shut_until_ns, bucket.paced_until_ns) > now or not name.startswith("user"):
             return
         if name not in self.kept and name not in self.in_use:
             del self.quotas[name]

@@ -67,7 +67,9 @@ def dump(limiter: Limiter) -> LimiterCheckpoint:
         overloads=health.overloads,
         paused_by=limiter.paused_by,
         buckets=tuple(
-            _bucket_row(name, bucket) for name, bucket in buckets.quotas.items() if bucket.times or bucket.worst
+            _bucket_row(name, bucket)
+            for name, bucket in buckets.quotas.items()
+            if bucket.times or bucket.worst or bucket.paced_until_ns
         ),
         spacings={
             sheet: tuple((at, latency, intern(who)) for at, latency, who in spacing.starts)
