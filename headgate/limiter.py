@@ -148,11 +148,10 @@ class Limiter:
             self.health.throttle(now, throttling)
         if said.throttled:
             self.bookings.move(self.quiet_until_ns)
-        for overload in said.overloads:
-            self.health.overloaded(now, overload.spreadsheet)
+        opened = [self.health.overloaded(now, overload.spreadsheet) for overload in said.overloads]
         for probed in said.probed:
             self.health.probed(now, probed.circuit, ok=probed.ok)
-        if said.probed:
+        if said.probed or any(opened):
             self._recheck_all()
         return self.returned > before or any(probed.ok for probed in said.probed)
 

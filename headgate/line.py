@@ -167,10 +167,12 @@ class Line:
             self._schedule(sheet, 0)
 
     def recheck_all(self) -> None:
-        """Quotas grew: every gate may have room earlier than was thought."""
+        """Quotas grew, or a circuit moved: every gate and spreadsheet may have room earlier than was thought."""
         for gate in self.gates.values():
             if not gate.open:
                 self._schedule(gate, 0)
+        for sheet in self.sheets.values():
+            self._schedule(sheet, 0)
 
     # --- who is next --------------------------------------------------------------------------------------------------
 

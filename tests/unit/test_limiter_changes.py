@@ -52,3 +52,34 @@ def test_the_pace_outlives_its_tokens() -> None:
         for one in (limiter, later):
             one.expire(now)
             assert one.buckets.user("write", "u").paced_until_ns == paced
+
+
+def fails(limiter: Limiter, now: int, spreadsheet: str, times: int = 1) -> None:
+    limiter.settle(now, Settlement(holder="", epoch=1, overloads=(Overload(spreadsheet=spreadsheet, at_ns=now),) * times))
+
+
+def test_lanes_before_a_spreadsheet_go_on_as_soon_as_its_circuit_closes() -> None:
+    """Not when the probe would have been lost; two holders share the spreadsheet."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    for holder in ("a", "b"):
+        limiter.request(NOW, request(holder, lane(user=holder, spreadsheet="s")))
+    fails(limiter, NOW, "s", 3)
+    probe = next(iter(limiter.grant(NOW + SECOND_NS).values()))
+    assert probe.probes == {0: "sheet/s"}
+    assert not limiter.grant(NOW + 2 * SECOND_NS)
+    limiter.settle(NOW + 2 * SECOND_NS, Settlement(holder="", epoch=1, probed=(Probed(circuit="sheet/s", ok=True),)))
+    assert limiter.grant(NOW + 2 * SECOND_NS)
+
+
+def test_lanes_before_a_spreadsheet_are_not_held_by_its_circuit_once_the_apis_is_open() -> None:
+    """The API's circuit stands for all of them, so its probe may be for that spreadsheet."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    for holder in ("a", "b"):
+        limiter.request(NOW, request(holder, lane(user=holder, spreadsheet="s")))
+    fails(limiter, NOW, "s", 3)
+    assert limiter.grant(NOW + SECOND_NS)
+    assert not limiter.grant(NOW + 2 * SECOND_NS)
+    for spreadsheet in ("s1", "s2", "s3"):
+        fails(limiter, NOW + 2 * SECOND_NS, spreadsheet)
+    assert limiter.health.circuits["api"].open
+    assert limiter.grant(NOW + 3 * SECOND_NS)
