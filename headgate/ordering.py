@@ -201,6 +201,7 @@ class Turns:
             turn.since = self.joined
             turn.passed = max(turn.passed, self.virtual[c])
         else:
+            turn.passed = self.passed(c, turn)  # a lighter owner keeps more of its turn, but none that is gone
             self.weighing[c] -= grams(turn.weight)
         self.weighing[c] += grams(weight)
         turn.weigh(weight)

@@ -83,3 +83,14 @@ def test_lanes_before_a_spreadsheet_are_not_held_by_its_circuit_once_the_apis_is
         fails(limiter, NOW + 2 * SECOND_NS, spreadsheet)
     assert limiter.health.circuits["api"].open
     assert limiter.grant(NOW + 3 * SECOND_NS)
+
+
+def test_an_owner_that_becomes_lighter_does_not_get_back_a_turn_that_it_has_lost() -> None:
+    """What is kept of a turn is counted in calls of the weight that it was kept under: turns never go back."""
+    turns = Turns({"urgent": 0.7, "normal": 0.2, "low": 0.1})
+    heavy = turns.join("normal", "heavy", 2.0)
+    turns.virtual["normal"] = 100 * STRIDE
+    kept = turns.passed("normal", heavy)
+    assert kept == 100 * STRIDE - KEPT_CALLS * STRIDE // 2
+    turns.join("normal", "heavy", 0.5)
+    assert turns.passed("normal", heavy) == kept
