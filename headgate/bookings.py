@@ -14,13 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from headgate.buckets import Buckets
-from headgate.models import SECOND_NS, Booking, Priority
+from headgate.models import SECOND_NS, Booking, Kind, Priority
 from headgate.ordering import CLASSES, Turns
 from headgate.waiting import Place, Token
 
 BOOKING_LAPSES_NS = 10 * SECOND_NS
 #: An owner that has not booked lately may book so many calls at once.
 BOOKED_AT_ONCE = 4
+#: However small an owner's share is, it is served now and then.
+LEAST_SHARE = 0.001
+KINDS: tuple[Kind, ...] = ("read", "write")
 
 
 @dataclass(slots=True)
@@ -70,7 +73,8 @@ class Bookings:
             elif not place.given and place.token.at_ns < now:
                 self._free(place.token)
                 place.token = self._ahead(soonest, place.token, place.latency_ns)
-        self.clocks = {name: at for name, at in self.clocks.items() if at > now}
+        since = now - BOOKED_AT_ONCE * self._longest_interval()
+        self.clocks = {name: at for name, at in self.clocks.items() if at > since}
 
     def move(self, quiet_until_ns: int, *, every: bool = False) -> None:
         """Find other tokens for places whose own may not be used: it lies in a pause or in the quiet time, or quotas are others."""
@@ -99,6 +103,11 @@ class Bookings:
         self.buckets.take(token, latency_ns)
         return token
 
+    def _longest_interval(self) -> int:
+        """No clock goes on by more at a time: one that is behind by several of these could as well be forgotten."""
+        intervals = [self.buckets.project(kind).interval_ns for kind in KINDS]
+        return max(int(max(intervals) / LEAST_SHARE), int(self.buckets.hold_ns / self.buckets.settings.pace))
+
     def _tick(self, soonest: int, booking: Booking, served: Priority, turns: Turns) -> tuple[str, str]:
         """Move on the clocks of the booking's owner and user by one call; each names the first instant that it allows."""
         project, own = self.buckets.project(booking.kind), self.buckets.user(booking.kind, booking.user)
@@ -107,6 +116,6 @@ class Bookings:
         others = sum(at > soonest for name, at in self.clocks.items() if name != owner and name.startswith(mates))
         share = turns.share(served, booking.fairness_key, booking.weight) / (1 + others)
         user = f"user/{booking.kind}/{booking.user}"
-        for name, interval in ((owner, int(project.interval_ns / max(share, 0.001))), (user, own.interval_ns)):
+        for name, interval in ((owner, int(project.interval_ns / max(share, LEAST_SHARE))), (user, own.interval_ns)):
             self.clocks[name] = max(self.clocks.get(name, 0), soonest - BOOKED_AT_ONCE * interval) + interval
         return owner, user

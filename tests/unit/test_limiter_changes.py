@@ -94,3 +94,18 @@ def test_an_owner_that_becomes_lighter_does_not_get_back_a_turn_that_it_has_lost
     assert kept == 100 * STRIDE - KEPT_CALLS * STRIDE // 2
     turns.join("normal", "heavy", 0.5)
     assert turns.passed("normal", heavy) == kept
+
+
+def test_an_owner_that_books_gets_no_more_than_its_share() -> None:
+    """Low has a tenth beside urgent: so many bookings a minute and the few that may go at once, however often it asks."""
+    limiter = Limiter(changed(users={"busy": UserLimits(write=1)}), epoch=1)
+    limiter.request(NOW, request("h", lane(user="busy"), priority="urgent"))
+    limiter.grant(NOW)
+    given = 0
+    for step in range(600):
+        ask = Booking(
+            id=f"b{given}", holder="x", kind="write", user=f"x{given % 9}", spreadsheet="", priority="low",
+            fairness_key="x",
+        )  # fmt: skip
+        given += isinstance(limiter.book(NOW + step * SECOND_NS // 5, ask), Booked)
+    assert 8 <= given <= 0.1 * 1.05 * 120 + 5
