@@ -193,8 +193,12 @@ class Limiter:
         for line in self.lines.values():
             line.turns.reset(self._floors())
             line.rebuild(self._lanes(line.kind))
+        for waiter in self.waiters.values():
+            if waiter.wants():
+                self._hungry(waiter, waiter.hungry_ns)
         for budget in self.spent.values():
             budget.limit = settings.urgent_budget
+        self.look_at_budgets()
         if not settings.urgent_budget:
             self.spent, degraded = {}, list(self.degraded)
             self.degraded = {}
@@ -335,10 +339,10 @@ class Limiter:
         if waiter.wants():
             self._hungry(waiter, hungry_ns)
 
-    def degrade_again(self, key: str, until_ns: int) -> None:
-        """Take back from a checkpoint that an owner is beyond its urgent budget."""
-        self.degraded[key] = until_ns
-        heappush(self._due, (until_ns, "budget", key))
+    def look_at_budgets(self) -> None:
+        """The next round looks which owners are beyond their urgent budgets."""
+        for key in {*self.spent, *self.degraded}:
+            heappush(self._due, (0, "budget", key))
 
     def _rank(self, waiter: Waiter, said: TokenRequest) -> None:
         """Take what decides a holder's rank; its lanes move where it changed."""
@@ -402,27 +406,29 @@ class Limiter:
             self._stand_again(wanted)
 
     def _reclass_owner(self, key: str) -> None:
-        for holder in list(self._urgent.get(key, ())):
+        for holder in sorted(self._urgent.get(key, ())):
             self._reclass(self.waiters[holder])
 
     def _hungry(self, waiter: Waiter, since: int) -> None:
         """From `since` on the holder wants a call and has none; `age_after` later that raises its class."""
         waiter.hungry_ns = since
-        if not waiter.timed:
-            waiter.timed = True
-            heappush(self._due, (since + self.settings.age_after_ns, "age", waiter.holder))
+        due = since + self.settings.age_after_ns
+        if not waiter.timed_ns or due < waiter.timed_ns:
+            waiter.timed_ns = due
+            heappush(self._due, (due, "age", waiter.holder))
 
     def _fall_due(self, now: int) -> None:
-        """Raise holders that have waited long enough, and restore owners that are inside their budget again."""
+        """Restore owners that are inside their budget again, then raise holders that have waited long enough, in that order."""
+        budgets: set[str] = set()
+        waited: set[str] = set()
         while self._due and self._due[0][0] <= now:
             _, what, name = heappop(self._due)
-            if what == "budget":
-                self._degrade(name, now)
-                continue
-            waiter = self.waiters.get(name)
-            if waiter is None or not waiter.timed:
-                continue
-            waiter.timed = False
+            (budgets if what == "budget" else waited).add(name)
+        for key in sorted(budgets):
+            self._degrade(key, now)
+        found = [self.waiters[name] for name in waited if name in self.waiters]
+        for waiter in sorted(found, key=lambda waiter: (waiter.hungry_ns, waiter.holder)):
+            waiter.timed_ns = 0
             if waiter.aged or not waiter.wants():
                 continue
             if waiter.hungry_ns + self.settings.age_after_ns > now:
@@ -454,12 +460,12 @@ class Limiter:
             budget.spend(token.at_ns)
             if budget.degraded_until(token.at_ns):
                 self._degrade(waiter.key, now)
-        waiter.hungry_ns = token.at_ns
+        waiter.hungry_ns = max(waiter.hungry_ns, token.at_ns)  # reads and writes are served one after the other
         if waiter.aged:
             waiter.aged = False
             self._reclass(waiter)
             if waiter.wants():
-                self._hungry(waiter, token.at_ns)
+                self._hungry(waiter, waiter.hungry_ns)
         if self.health.circuits and (circuit := self.health.open_for(token.spreadsheet)):
             self.health.probing(circuit, token.at_ns, now)
             self._probes[waiter.holder, chosen.lane.number] = circuit
@@ -512,6 +518,7 @@ class Limiter:
             self._turns(token.kind).refund(token.served, lease.key, lease.weight)
             if token.served == "urgent" and lease.key in self.spent:
                 self.spent[lease.key].refund(token.at_ns)
+                heappush(self._due, (0, "budget", lease.key))
             self._recheck(token)
             self._wants_again(lease.holder, unused, token)
             if unused.lane in lease.probes:

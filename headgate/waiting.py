@@ -45,7 +45,8 @@ class Lane:
 class Waiter:
     """One holder: its last word and the lanes that still want calls. `served` is the class that it is served in now.
 
-    `hungry_ns` is since when it has wanted a call without getting one; `aged` says that this has raised its class.
+    `hungry_ns` is since when it has wanted a call without getting one; `aged` says that this has raised its class;
+    `timed_ns` is when that is looked at next (0: never).
     """
 
     holder: str
@@ -63,7 +64,7 @@ class Waiter:
     hungry_ns: int = 0
     aged: bool = False
     wanting: int = 0
-    timed: bool = False
+    timed_ns: int = 0
     standing: Standing | None = None
 
     @property

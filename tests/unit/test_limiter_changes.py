@@ -54,6 +54,45 @@ def test_the_pace_outlives_its_tokens() -> None:
             assert one.buckets.user("write", "u").paced_until_ns == paced
 
 
+def test_a_shorter_age_acts_on_those_who_wait() -> None:
+    """Not when the old age would have come."""
+    limiter = Limiter(changed(write_per_user=1, write_per_project=2), epoch=1)
+    limiter.request(NOW, request("h", lane(), priority="low"))
+    limiter.grant(NOW)
+    limiter.configure(changed(write_per_user=1, write_per_project=2, age_after_ns=10 * SECOND_NS))
+    limiter.grant(NOW + 13 * SECOND_NS)
+    assert limiter.waiters["h"].aged
+
+
+def test_another_budget_acts_at_the_next_round() -> None:
+    """Raised, an owner is urgent again; lowered, one that is beyond it is not."""
+    limiter = Limiter(changed(urgent_budget=2), epoch=1)
+    limiter.request(NOW, request("h", lane(), priority="urgent"))
+    limiter.grant(NOW)
+    assert limiter.waiters["h"].served == "normal"
+    limiter.configure(changed(urgent_budget=5))
+    limiter.request(NOW, request("h", lane(calls=0), sequence=2, priority="urgent"))
+    limiter.grant(NOW + 2 * SECOND_NS)
+    assert limiter.waiters["h"].served == "urgent"
+    limiter.configure(changed(urgent_budget=1))
+    limiter.grant(NOW + 3 * SECOND_NS)
+    assert limiter.waiters["h"].served == "normal"
+
+
+def test_urgent_tokens_that_come_back_bring_their_owner_back_inside_its_budget() -> None:
+    """What was not used is not spent."""
+    limiter = Limiter(changed(urgent_budget=2), epoch=1)
+    limiter.request(NOW, request("h", lane(calls=2), priority="urgent"))
+    grant = limiter.grant(NOW)["h"]
+    assert limiter.waiters["h"].served == "normal"
+    unused = (Unused(grant_id=grant.grant_id, lane=0, tokens=(0, 1)),)
+    limiter.settle(NOW, Settlement(holder="h", epoch=1, unused=unused))
+    limiter.grant(NOW + SECOND_NS // 10)
+    limiter.grant(NOW + 2 * SECOND_NS)
+    assert limiter.spent["h"].times
+    assert all(at > NOW + SECOND_NS // 10 for at in limiter.spent["h"].times)
+
+
 def fails(limiter: Limiter, now: int, spreadsheet: str, times: int = 1) -> None:
     limiter.settle(now, Settlement(holder="", epoch=1, overloads=(Overload(spreadsheet=spreadsheet, at_ns=now),) * times))
 
