@@ -370,7 +370,10 @@ class Limiter:
                 if lane is not None:
                     self.lines[lane.kind].want(lane, 0)
                 lane = waiter.lanes[demand.lane] = Lane(waiter, demand.lane, *path, free_at_ns=free_at)
+            quicker = demand.latency_p95_ns < lane.latency_p95_ns
             lane.latency_ns, lane.latency_p95_ns = demand.latency_ns, demand.latency_p95_ns
+            if quicker and lane.where == "parked":
+                self.lines[lane.kind].free_from(lane, lane.free_at_ns)
             already = sum(lease.count(demand.lane) for lease in unseen)
             self.lines[lane.kind].want(lane, demand.calls - already)
 

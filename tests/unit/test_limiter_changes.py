@@ -148,3 +148,16 @@ def test_an_owner_that_books_gets_no_more_than_its_share() -> None:
         )  # fmt: skip
         given += isinstance(limiter.book(NOW + step * SECOND_NS // 5, ask), Booked)
     assert 8 <= given <= 0.1 * 1.05 * 120 + 5
+
+
+def test_a_lane_whose_calls_are_quicker_now_fits_before_a_booked_start() -> None:
+    """Not only when the start that it would have overlapped is over."""
+    limiter = Limiter(changed(users={"full": UserLimits(write=1)}, spreadsheet_spacing_ns=SECOND_NS), epoch=1)
+    for number, spreadsheet in enumerate(("", "s")):
+        ask = Booking(id=f"b{number}", holder="x", kind="write", user="full", spreadsheet=spreadsheet)
+        limiter.book(NOW, ask)
+    now = NOW + 59 * SECOND_NS
+    limiter.request(now, request("h", lane(spreadsheet="s", latency_p95_ns=2 * SECOND_NS)))
+    assert not limiter.grant(now)
+    limiter.request(now, request("h", lane(spreadsheet="s"), sequence=2))
+    assert limiter.grant(now + SECOND_NS // 10)
