@@ -89,7 +89,7 @@ class Health:
             return False
         name = sheet_circuit(spreadsheet)
         own = self.circuits.setdefault(name, Circuit())
-        recent = sum(at <= now for at in self.buckets.spacing(spreadsheet).recent)
+        recent = sum(now - RECENT_NS < at <= now for at in self.buckets.spacing(spreadsheet).recent)
         if own.failed(now, number, recent, api=False):
             self._shut_sheet(spreadsheet, now)
             return True

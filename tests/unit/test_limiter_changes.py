@@ -161,3 +161,12 @@ def test_a_lane_whose_calls_are_quicker_now_fits_before_a_booked_start() -> None
     assert not limiter.grant(now)
     limiter.request(now, request("h", lane(spreadsheet="s"), sequence=2))
     assert limiter.grant(now + SECOND_NS // 10)
+
+
+def test_only_the_latest_calls_count_when_a_spreadsheet_fails() -> None:
+    """Twenty calls of a minute ago keep no circuit closed, be they forgotten yet or not."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    limiter.request(NOW, request("h", lane(spreadsheet="s", calls=20), priority="urgent"))
+    assert len(limiter.grant(NOW)["h"].tokens[0]) == 20
+    fails(limiter, NOW + 60 * SECOND_NS, "s", 3)
+    assert limiter.health.open_for("s") == "sheet/s"
