@@ -40,6 +40,10 @@ def changed(**what: object) -> LimiterSettings:
     return SETTINGS.model_copy(update=what)
 
 
+def served(limiter: Limiter) -> str:
+    return limiter.waiters["h"].served
+
+
 def test_the_pace_outlives_its_tokens() -> None:
     """A paced token that came back, or has left the window, leaves the next one where it was: also after a checkpoint."""
     limiter = Limiter(changed(write_per_user=1, burst=0.0, pace=0.5), epoch=1)
@@ -69,14 +73,14 @@ def test_another_budget_acts_at_the_next_round() -> None:
     limiter = Limiter(changed(urgent_budget=2), epoch=1)
     limiter.request(NOW, request("h", lane(), priority="urgent"))
     limiter.grant(NOW)
-    assert limiter.waiters["h"].served == "normal"
+    assert served(limiter) == "normal"
     limiter.configure(changed(urgent_budget=5))
     limiter.request(NOW, request("h", lane(calls=0), sequence=2, priority="urgent"))
     limiter.grant(NOW + 2 * SECOND_NS)
-    assert limiter.waiters["h"].served == "urgent"
+    assert served(limiter) == "urgent"
     limiter.configure(changed(urgent_budget=1))
     limiter.grant(NOW + 3 * SECOND_NS)
-    assert limiter.waiters["h"].served == "normal"
+    assert served(limiter) == "normal"
 
 
 def test_urgent_tokens_that_come_back_bring_their_owner_back_inside_its_budget() -> None:
@@ -84,7 +88,7 @@ def test_urgent_tokens_that_come_back_bring_their_owner_back_inside_its_budget()
     limiter = Limiter(changed(urgent_budget=2), epoch=1)
     limiter.request(NOW, request("h", lane(calls=2), priority="urgent"))
     grant = limiter.grant(NOW)["h"]
-    assert limiter.waiters["h"].served == "normal"
+    assert served(limiter) == "normal"
     unused = (Unused(grant_id=grant.grant_id, lane=0, tokens=(0, 1)),)
     limiter.settle(NOW, Settlement(holder="h", epoch=1, unused=unused))
     limiter.grant(NOW + SECOND_NS // 10)
@@ -94,7 +98,9 @@ def test_urgent_tokens_that_come_back_bring_their_owner_back_inside_its_budget()
 
 
 def fails(limiter: Limiter, now: int, spreadsheet: str, times: int = 1) -> None:
-    limiter.settle(now, Settlement(holder="", epoch=1, overloads=(Overload(spreadsheet=spreadsheet, at_ns=now),) * times))
+    limiter.settle(
+        now, Settlement(holder="", epoch=1, overloads=(Overload(spreadsheet=spreadsheet, at_ns=now),) * times)
+    )
 
 
 def test_lanes_before_a_spreadsheet_go_on_as_soon_as_its_circuit_closes() -> None:
