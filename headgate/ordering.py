@@ -156,6 +156,9 @@ class Turns:
         step = turn.stride if weight == turn.weight else stride(weight)
         paid = min(turn.owed, step)
         turn.owed -= paid
+        if start > turn.passed:
+            self.joined += 1
+            turn.since = self.joined
         turn.passed = start + step - paid
         turn.calls += 1
         if start > self.virtual[served]:
@@ -187,7 +190,10 @@ class Turns:
     # --- fairness -----------------------------------------------------------------------------------------------------
 
     def passed(self, c: Priority, turn: Turn) -> int:
-        """How far an owner's turn is: the least is next. An owner that could not send keeps its turn for `KEPT_CALLS` calls."""
+        """How far an owner's turn is: the least is next. An owner that could not send keeps its turn for `KEPT_CALLS` calls.
+
+        Those that have kept all of it are level; whoever of them is served goes behind the others (`Turns.charge`).
+        """
         least = self.virtual[c] - KEPT_CALLS * turn.stride
         return turn.passed if turn.passed > least else least
 

@@ -155,6 +155,8 @@ class Reference:
                 if c not in here:
                     self.credits[c] = min(1.0, self.credits[c] + share)
         start = self.turn(served, place)
+        if start > self.turns[served, place.owner]:
+            self.joined[served, place.owner] = max(self.joined.values()) + 1
         self.turns[served, place.owner] = start + int(STRIDE / place.weight)
         self.virtual[served] = max(self.virtual[served], start)
 
