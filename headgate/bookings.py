@@ -15,20 +15,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from headgate.buckets import Buckets
-from headgate.models import SECOND_NS, Booking, Priority
+from headgate.models import SECOND_NS, Booking, Kind, Priority
 from headgate.ordering import CLASSES, Turns
 from headgate.waiting import Place, Token
 
 BOOKING_LAPSES_NS = 10 * SECOND_NS
 #: An owner that has not booked lately may book so many calls at once.
 BOOKED_AT_ONCE = 4
+#: However small an owner's share is, it is served now and then.
+LEAST_SHARE = 0.001
+KINDS: tuple[Kind, ...] = ("read", "write")
 
 
 @dataclass(slots=True)
 class Bookings:
-    """Places by booking id, and the clocks of owners and users: when the next of each is due (ns)."""
+    """Places by booking id, and the clocks of owners and users: when the next of each is due (ns).
+
+    `freed` hears of each token that is free again, since somebody may wait for it.
+    """
 
     buckets: Buckets
+    freed: Callable[[Token], None] = field(default=lambda token: None)
     places: dict[str, Place] = field(default_factory=dict)
     clocks: dict[str, int] = field(default_factory=dict)
 
@@ -55,7 +62,7 @@ class Bookings:
 
     def refund(self, place: Place, turns: Turns) -> None:
         """Free a place's token."""
-        self.buckets.give_back(place.token)
+        self._free(place.token)
         turns.refund(place.token.served, place.key, place.weight)
 
     def expire(self, now: int, soonest: int, turns: Callable[[str], Turns]) -> None:
@@ -66,11 +73,33 @@ class Bookings:
                 self.drop(booking_id, turns)
             elif not place.given and place.token.at_ns < now:
                 self.move_on(place, soonest)
-        self.clocks = {name: at for name, at in self.clocks.items() if at > now}
+        since = now - BOOKED_AT_ONCE * self._longest_interval()
+        self.clocks = {name: at for name, at in self.clocks.items() if at > since}
+
+    def move(self, quiet_until_ns: int, *, every: bool = False) -> None:
+        """Find other tokens for places whose own may not be used: it lies in a pause or in the quiet time, or quotas are others."""
+        moved = [
+            place
+            for place in self.places.values()
+            if not place.given and (every or self._barred(place.token, quiet_until_ns))
+        ]
+        for place in moved:
+            self._free(place.token)
+        for place in sorted(moved, key=lambda place: place.token.at_ns):
+            place.token = self._ahead(max(place.token.at_ns, quiet_until_ns), place.token, place.latency_ns)
+            place.lapses_ns = max(place.lapses_ns, place.token.at_ns + BOOKING_LAPSES_NS)
+
+    def _barred(self, token: Token, quiet_until_ns: int) -> bool:
+        path = (self.buckets.project(token.kind), self.buckets.user(token.kind, token.user))
+        return token.at_ns < max(quiet_until_ns, *(bucket.shut_until_ns for bucket in path))
+
+    def _free(self, token: Token) -> None:
+        self.buckets.give_back(token)
+        self.freed(token)
 
     def move_on(self, place: Place, soonest: int) -> None:
         """Nobody used the place's token in time: it is kept, with the next one, and pays nothing more."""
-        self.buckets.give_back(place.token)
+        self._free(place.token)
         place.token = self._ahead(soonest, place.token, place.latency_ns)
 
     def _ahead(self, soonest: int, path: Token, latency_ns: int) -> Token:
@@ -78,6 +107,11 @@ class Bookings:
         token = Token(at, path.kind, path.user, path.spreadsheet, path.who, path.paced, path.served)
         self.buckets.take(token, latency_ns)
         return token
+
+    def _longest_interval(self) -> int:
+        """No clock goes on by more at a time: one that is behind by several of these could as well be forgotten."""
+        intervals = [self.buckets.project(kind).interval_ns for kind in KINDS]
+        return max(int(max(intervals) / LEAST_SHARE), int(self.buckets.hold_ns / self.buckets.settings.pace))
 
     def _tick(self, soonest: int, booking: Booking, served: Priority, turns: Turns) -> tuple[str, str]:
         """Move on the clocks of the booking's owner and user by one call; each names the first instant that it allows."""
@@ -87,6 +121,6 @@ class Bookings:
         others = sum(at > soonest for name, at in self.clocks.items() if name != owner and name.startswith(mates))
         share = turns.share(served, booking.fairness_key, booking.weight) / (1 + others)
         user = f"user/{booking.kind}/{booking.user}"
-        for name, interval in ((owner, int(project.interval_ns / max(share, 0.001))), (user, own.interval_ns)):
+        for name, interval in ((owner, int(project.interval_ns / max(share, LEAST_SHARE))), (user, own.interval_ns)):
             self.clocks[name] = max(self.clocks.get(name, 0), soonest - BOOKED_AT_ONCE * interval) + interval
         return owner, user

@@ -111,8 +111,8 @@ def restore(saved: LimiterCheckpoint) -> Limiter:
         health.circuits[c.name] = Circuit(list(c.failures), c.opened_ns, c.probe_at_ns, c.pause_ns, c.out_until_ns)
     health.shut_anew(list(health.circuits), 0)
     limiter.spent = {key: Budget(saved.settings.urgent_budget, list(times)) for key, times in rows.spent.items()}
-    for owner, until_ns in saved.degraded.items():
-        limiter.degrade_again(owner, until_ns)
+    limiter.degraded = dict(saved.degraded)
+    limiter.look_at_budgets()
     for row in rows.waiting:
         _restore_waiter(limiter, row, rows)
     _restore_turns(limiter, saved, rows)

@@ -22,7 +22,7 @@ from heapq import heappop, heappush
 from typing import Literal
 
 from headgate import standing as standings
-from headgate.bookings import Bookings
+from headgate.bookings import BOOKING_LAPSES_NS, Bookings
 from headgate.buckets import Buckets
 from headgate.health import KINDS, Health
 from headgate.leases import Given, Held, Lease, count, take_out
@@ -96,7 +96,7 @@ class Limiter:
         """Set up the empty books."""
         self.buckets = Buckets(self.settings)
         self.health = Health(self.buckets)
-        self.bookings = Bookings(self.buckets)
+        self.bookings = Bookings(self.buckets, self._recheck)
         self.lines = {kind: Line(kind, self.buckets, Turns(self._floors()), self.queue) for kind in KINDS}
         self.lines["read"].other, self.lines["write"].other = self.lines["write"], self.lines["read"]
 
@@ -113,6 +113,7 @@ class Limiter:
             # The holder saw a grant that we never gave: we were reset. Its tokens may still be in the window.
             self.quiet_until_ns = max(self.quiet_until_ns, now + self.buckets.hold_ns)
             self.grants = said.last_grant
+            self.bookings.move(self.quiet_until_ns)
         known = self.waiters.get(said.holder)
         if known and (said.run, said.sequence) <= (known.run, known.sequence):
             return False
@@ -143,18 +144,18 @@ class Limiter:
         for booking_id in said.unused_bookings:
             place = self.bookings.places.pop(booking_id, None)
             if place is not None:
-                self.returned += 1
+                self.returned += place.given
                 self.bookings.refund(place, self._turns(place.token.kind))
-                self._recheck(place.token)
                 if place.probe:
                     self.health.probe_returned(now, place.probe)
         for throttling in said.throttled:
             self.health.throttle(now, throttling)
-        for overload in said.overloads:
-            self.health.overloaded(now, overload.spreadsheet)
+        if said.throttled:
+            self.bookings.move(self.quiet_until_ns)
+        opened = [self.health.overloaded(now, overload.spreadsheet) for overload in said.overloads]
         for probed in said.probed:
             self.health.probed(now, probed.circuit, ok=probed.ok)
-        if said.probed:
+        if said.probed or any(opened):
             self._recheck_all()
         return self.returned > before or any(probed.ok for probed in said.probed)
 
@@ -182,6 +183,7 @@ class Limiter:
         at = place.token.at_ns
         if at > now + self.settings.horizon_ns:
             why = standings.why(place.token, self.buckets, self.health, self.quiet_until_ns, now)
+            place.lapses_ns = at + BOOKING_LAPSES_NS
             return NotUntil(at_ns=at - self.settings.lead_ns, why=why)
         if not place.given:
             self.granted += 1
@@ -193,12 +195,17 @@ class Limiter:
         self.buckets.expire_all()  # under a longer window only those count again that nobody could forget
         self.settings = settings
         self.buckets.configure(settings)
+        self.bookings.move(self.quiet_until_ns, every=True)
         self.health.trust_configured()
         for line in self.lines.values():
             line.turns.reset(self._floors())
             line.rebuild(self._lanes(line.kind))
+        for waiter in self.waiters.values():
+            if waiter.wants():
+                self._hungry(waiter, waiter.hungry_ns)
         for budget in self.spent.values():
             budget.limit = settings.urgent_budget
+        self.look_at_budgets()
         if not settings.urgent_budget:
             self.spent, degraded = {}, list(self.degraded)
             self.degraded = {}
@@ -345,10 +352,10 @@ class Limiter:
         if waiter.wants():
             self._hungry(waiter, hungry_ns)
 
-    def degrade_again(self, key: str, until_ns: int) -> None:
-        """Take back from a checkpoint that an owner is beyond its urgent budget."""
-        self.degraded[key] = until_ns
-        heappush(self._due, (until_ns, "budget", key))
+    def look_at_budgets(self) -> None:
+        """The next round looks which owners are beyond their urgent budgets."""
+        for key in {*self.spent, *self.degraded}:
+            heappush(self._due, (0, "budget", key))
 
     def _rank(self, waiter: Waiter, said: TokenRequest) -> None:
         """Take what decides a holder's rank; its lanes move where it changed."""
@@ -365,7 +372,7 @@ class Limiter:
 
     def _demand(self, waiter: Waiter, said: TokenRequest) -> None:
         """Take a holder's lanes and what they want, less the grants that it had not seen."""
-        lanes = said.lanes[: standings.LANES_EACH]
+        lanes = () if said.stopped else said.lanes[: standings.LANES_EACH]
         unseen = [self.leases[grant] for grant in waiter.unseen if grant in self.leases]
         self._drop_lanes(waiter, keep=frozenset(demand.lane for demand in lanes))
         for demand in lanes:
@@ -376,7 +383,10 @@ class Limiter:
                 if lane is not None:
                     self.lines[lane.kind].want(lane, 0)
                 lane = waiter.lanes[demand.lane] = Lane(waiter, demand.lane, *path, free_at_ns=free_at)
+            quicker = demand.latency_p95_ns < lane.latency_p95_ns
             lane.latency_ns, lane.latency_p95_ns = demand.latency_ns, demand.latency_p95_ns
+            if quicker and lane.where == "parked":
+                self.lines[lane.kind].free_from(lane, lane.free_at_ns)
             already = sum(count(lease, demand.lane) for lease in unseen)
             self.lines[lane.kind].want(lane, demand.calls - already)
 
@@ -412,40 +422,44 @@ class Limiter:
             self._stand_again(wanted)
 
     def _reclass_owner(self, key: str) -> None:
-        for holder in list(self._urgent.get(key, ())):
+        for holder in sorted(self._urgent.get(key, ())):
             self._reclass(self.waiters[holder])
 
     def _hungry(self, waiter: Waiter, since: int) -> None:
         """From `since` on the holder wants a call and has none; `age_after` later that raises its class."""
         waiter.hungry_ns = since
-        if not waiter.timed_ns:
-            waiter.timed_ns = since + self.settings.age_after_ns
-            heappush(self._due, (waiter.timed_ns, "age", waiter.holder))
+        due = since + self.settings.age_after_ns
+        if not waiter.timed_ns or due < waiter.timed_ns:
+            waiter.timed_ns = due
+            heappush(self._due, (due, "age", waiter.holder))
 
     def _fall_due(self, now: int) -> None:
-        """Raise holders that have waited long enough, longest first, and restore owners that are inside their budget again.
+        """Restore owners that are inside their budget again, then raise holders that have waited long enough, longest first.
 
         At most `RAISED_AT_ONCE` holders are raised in one round, the others in the next ones.
         """
-        due, raised = self._due, 0
-        while due and due[0][0] <= now and raised < RAISED_AT_ONCE:
+        due = self._due
+        budgets: set[str] = set()
+        waited: list[Waiter] = []
+        while due and due[0][0] <= now and len(waited) < RAISED_AT_ONCE:
             at, what, name = heappop(due)
             if what == "budget":
-                if self.degraded.get(name) == at:
-                    self._degrade(name, now)
+                budgets.add(name)
                 continue
             waiter = self.waiters.get(name)
-            if waiter is None or waiter.timed_ns != at:
-                continue
+            if waiter is not None and waiter.timed_ns == at:
+                waited.append(waiter)
+        for key in sorted(budgets):
+            self._degrade(key, now)
+        for waiter in sorted(waited, key=lambda waiter: (waiter.hungry_ns, waiter.holder)):
             waiter.timed_ns = 0
             if waiter.aged or not waiter.wants():
                 continue
-            if waiter.hungry_ns + self.settings.age_after_ns > at:
+            if waiter.hungry_ns + self.settings.age_after_ns > now:
                 self._hungry(waiter, waiter.hungry_ns)  # it got a call in between
                 continue
             waiter.aged = True
             self._reclass(waiter)
-            raised += 1
 
     def _degrade(self, key: str, now: int) -> None:
         """Serve an owner as normal while it is beyond its urgent budget, and look again when that ends."""
@@ -470,11 +484,12 @@ class Limiter:
             budget.spend(at)
             if budget.degraded_until(at):
                 self._degrade(waiter.key, now)
+        waiter.hungry_ns = max(waiter.hungry_ns, at)  # reads and writes are served one after the other
         if waiter.aged:
             waiter.aged = False
             self._reclass(waiter)
             if waiter.wants():
-                self._hungry(waiter, at)
+                self._hungry(waiter, waiter.hungry_ns)
         if self.health.circuits and (circuit := self.health.open_for(lane.spreadsheet)):
             self.health.probing(circuit, at, now)
             self._probes[waiter.holder, lane.number] = circuit
@@ -531,6 +546,7 @@ class Limiter:
             self._turns(token.kind).refund(token.served, key, weight)
             if token.served == "urgent" and key in self.spent:
                 self.spent[key].refund(token.at_ns)
+                heappush(self._due, (0, "budget", key))
             self._recheck(token)
             self._wants_again(now, holder, unused, token)
             if circuit := self.probes.pop((unused.grant_id, unused.lane), ""):

@@ -25,7 +25,7 @@ from headgate.buckets import Buckets
 from headgate.gates import Entry, Gate, Group, Head, Sheet
 from headgate.models import Kind, Priority
 from headgate.ordering import CLASSES, Turns
-from headgate.quota import ROUNDS_OVERLAP_NS, Bucket, Spacing
+from headgate.quota import Bucket, Spacing
 from headgate.waiting import Lane, Queue
 
 #: So many heap entries may be of no use any more, beside those of use, before the heaps are built anew.
@@ -124,10 +124,12 @@ class Line:
             self._schedule(sheet, 0)
 
     def recheck_all(self) -> None:
-        """Quotas grew: every gate may have room earlier than was thought."""
+        """Quotas grew, or a circuit moved: every gate and spreadsheet may have room earlier than was thought."""
         for gate in self.gates.values():
             if not gate.open:
                 self._schedule(gate, 0)
+        for sheet in self.sheets.values():
+            self._schedule(sheet, 0)
 
     # --- who is next --------------------------------------------------------------------------------------------------
 
@@ -217,7 +219,7 @@ class Line:
         self.project.book(t, paced=paced)
         gate.bucket.book(t, paced=paced)
         if spacing is not None:
-            spacing.book(t, lane.who, lane.latency_p95_ns, past_ns=t - ROUNDS_OVERLAP_NS)
+            spacing.book(t, lane.who, lane.latency_p95_ns, past_ns=t - self.buckets.settings.horizon_ns)
         del known[c]
         for other in CLASSES:
             mate = known.get(other)

@@ -151,6 +151,9 @@ class Turns:
             paid = min(turn.owed, step)
             turn.owed -= paid
             step -= paid
+        if start > turn.passed:
+            self.joined += 1
+            turn.since = self.joined
         turn.passed = start + step
         turn.calls += 1
         if start > virtual:
@@ -182,7 +185,10 @@ class Turns:
     # --- fairness -----------------------------------------------------------------------------------------------------
 
     def passed(self, c: Priority, turn: Turn) -> int:
-        """How far an owner's turn is: the least is next. An owner that could not send keeps its turn for `KEPT_CALLS` calls."""
+        """How far an owner's turn is: the least is next. An owner that could not send keeps its turn for `KEPT_CALLS` calls.
+
+        Those that have kept all of it are level; whoever of them is served goes behind the others (`Turns.charge`).
+        """
         least = self.virtual[c] - turn.kept
         return turn.passed if turn.passed > least else least
 
@@ -196,6 +202,7 @@ class Turns:
             turn.since = self.joined
             turn.passed = max(turn.passed, self.virtual[c])
         else:
+            turn.passed = self.passed(c, turn)  # a lighter owner keeps more of its turn, but none that is gone
             self.weighing[c] -= grams(turn.weight)
         self.weighing[c] += grams(weight)
         if weight != turn.weight:

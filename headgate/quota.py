@@ -21,8 +21,6 @@ SECOND_NS = 1_000_000_000
 CEILING_BURST = 1
 #: Starts are remembered for so long, to tell how many of them failed.
 RECENT_NS = 10 * SECOND_NS
-#: A later round never goes back farther than this behind a token that was booked.
-ROUNDS_OVERLAP_NS = 3 * SECOND_NS
 
 
 @dataclass(slots=True)

@@ -41,12 +41,17 @@ class Lane:
         """Set the name under which the lane's calls follow each other on a spreadsheet."""
         self.who = f"{self.waiter.holder}/{self.user}/{self.kind}"
 
+    def __lt__(self, other: Lane) -> bool:
+        """A lane and one of the same name that it replaced may meet in a heap: which is first decides nothing."""
+        return False
+
 
 @dataclass(slots=True, eq=False)
 class Waiter:
     """One holder: its last word and the lanes that still want calls. `served` is the class that it is served in now.
 
-    `hungry_ns` is since when it has wanted a call without getting one; `aged` says that this has raised its class.
+    `hungry_ns` is since when it has wanted a call without getting one; `aged` says that this has raised its class;
+    `timed_ns` is when that is looked at next (0: never).
     """
 
     holder: str

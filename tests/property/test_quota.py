@@ -39,18 +39,63 @@ def test_the_earliest_instant_is_the_first_that_fits(asked: list[tuple[int, bool
         assert allowed(times)
 
 
-@given(asked=st.lists(st.integers(0, 5), min_size=1, max_size=60))
-def test_forgetting_old_tokens_changes_no_answer(asked: list[int]) -> None:
-    """A bucket that expires as time passes books what one that keeps everything books."""
+@given(asked=st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 20)), min_size=1, max_size=40))
+def test_forgetting_old_tokens_changes_no_answer(asked: list[tuple[int, bool, int]]) -> None:
+    """A bucket that expires as time passes books what one that keeps everything books, paced or not, also far ahead."""
     keeps, forgets = Bucket(LIMIT, HOLD, 4, 2), Bucket(LIMIT, HOLD, 4, 2)
     now = 0
-    for pause in asked:
+    for pause, paced, ahead in asked:
         now += pause
         forgets.expire(now, HOLD)
-        at = keeps.earliest(now, paced=True)
-        assert forgets.earliest(now, paced=True) == at
-        keeps.book(at, paced=True)
-        forgets.book(at, paced=True)
+        at = keeps.earliest(now + ahead, paced=paced)
+        assert forgets.earliest(now + ahead, paced=paced) == at
+        keeps.book(at, paced=paced)
+        forgets.book(at, paced=paced)
+
+
+@given(
+    asked=st.lists(st.tuples(st.integers(0, 60), st.booleans()), max_size=25),
+    lowered=st.lists(st.integers(1, LIMIT), max_size=25),
+)
+def test_a_lower_limit_holds_from_then_on(asked: list[tuple[int, bool]], lowered: list[int]) -> None:
+    """Whatever was booked before, a token brings no span over the limit of its moment; and it is the first that does not."""
+    bucket = Bucket(LIMIT, HOLD, 1, 100)
+    times: list[int] = []
+    for number, (t, give_back) in enumerate(asked):
+        limit = bucket.limit = lowered[number] if number < len(lowered) else bucket.limit
+        if give_back and times:
+            bucket.give_back(times.pop(t % len(times)), paced=False)
+            continue
+
+        def fits(at: int, limit: int = limit) -> bool:
+            starts = [start for start in (*times, at) if start <= at < start + HOLD]
+            return all(sum(start <= x < start + HOLD for x in (*times, at)) <= limit for start in starts)
+
+        at = bucket.earliest(t, paced=False)
+        assert fits(at)
+        assert not any(fits(sooner) for sooner in range(t, at))
+        bucket.book(at, paced=False)
+        times.append(at)
+
+
+@given(pauses=st.lists(st.integers(0, 9), min_size=10, max_size=60), paced=st.booleans())
+def test_a_learned_ceiling_is_a_pace_for_every_token(pauses: list[int], paced: bool) -> None:
+    """From any token on, at most two more than the ceiling's interval allows; a token that comes back is free again."""
+    bucket = Bucket(1000, HOLD, 1, 100, ceiling_interval_ns=6)
+    now, times = 0, []
+    for pause in pauses:
+        now += pause
+        at = bucket.earliest(now, paced=paced)
+        bucket.book(at, paced=paced)
+        if pause == 7:
+            bucket.give_back(at, paced=paced)
+            assert bucket.earliest(now, paced=paced) == at
+            bucket.book(at, paced=paced)
+        now = at
+        times.append(at)
+    for i, start in enumerate(times):
+        for j in range(i, len(times)):
+            assert j - i <= (times[j] - start) / 6 + 3
 
 
 @given(pauses=st.lists(st.integers(0, 3), min_size=20, max_size=80))
@@ -85,9 +130,28 @@ def test_starts_on_a_spreadsheet_keep_their_distance(asked: list[tuple[int, str,
     for t, who, latency in asked:
         at = spacing.earliest(t, who, latency)
         assert at >= t
+        spacing.expire(t - 60)
         spacing.book(at, who, latency)
         booked.append((at, who, latency))
     booked.sort()
     for i, (at, who, latency) in enumerate(booked):
         for later, other, _ in booked[i + 1 :]:
             assert later - at >= (3 if who == other else max(3, latency))
+
+
+@given(
+    asked=st.lists(
+        st.tuples(st.integers(0, 6), st.sampled_from("ab"), st.integers(0, 9), st.integers(0, 30)), max_size=25
+    )
+)
+def test_trimming_a_spreadsheets_starts_changes_no_answer(asked: list[tuple[int, str, int, int]]) -> None:
+    """What is trimmed by the time keeps nobody away, be the starts that are booked near or far ahead."""
+    keeps, trims = Spacing(3), Spacing(3)
+    now = 0
+    for pause, who, latency, ahead in asked:
+        now += pause
+        trims.expire(now)
+        at = keeps.earliest(now + ahead, who, latency)
+        assert trims.earliest(now + ahead, who, latency) == at
+        keeps.book(at, who, latency)
+        trims.book(at, who, latency)

@@ -1,0 +1,44 @@
+"""A limiter restored from its checkpoint decides as the one that was dumped, whatever happens from then on."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.property import random_driver
+from tests.property.world import World
+
+SEEDS, STEPS = 300, 200
+
+
+def run(rng: Random, steps: int, troubled: float) -> World:
+    """Anything happens; every now and then the shadow is restored anew. What both answer is compared at every step."""
+    world = World(random_driver.settings(rng))
+    for _ in range(steps):
+        if rng.random() < 0.1:
+            world.shadow()
+        random_driver.step(world, rng, troubled=troubled)
+    return world
+
+
+@pytest.mark.parametrize("block", range(6))
+def test_a_shadow_restored_at_any_moment_decides_alike(block: int) -> None:
+    """Tokens, probes and answers are equal, and every token is checked by the oracle; a failing seed is named."""
+    given = 0
+    for seed in range(block * SEEDS // 6, (block + 1) * SEEDS // 6):
+        try:
+            given += run(Random(seed), STEPS, troubled=0.04 if seed % 3 else 0.0).ledger.given
+        except AssertionError as wrong:
+            wrong.add_note(f"seed {seed}")
+            raise
+    assert given > 20 * SEEDS / 6, "too little happened"
+
+
+@given(rng=st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
+def test_a_shadow_decides_alike_in_short_stories(rng: Random) -> None:
+    """The same with Hypothesis as the source of chance, which tries to find short ones."""
+    run(rng, 60, troubled=0.08)
