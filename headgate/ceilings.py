@@ -23,7 +23,7 @@ SAME_EVENT_NS = 1_500_000_000
 #: A ceiling is not taken from a shorter time between two 429s; and so many calls may be due to unevenness alone.
 LEAST_SAMPLE_NS = SECOND_NS
 KNOWN_EVENTS = 2
-UNEVEN_CALLS = 5
+UNEVEN_CALLS = 7
 #: At the ceiling itself the slightest unevenness would be a 429.
 MARGIN = 0.98
 
