@@ -3,6 +3,7 @@
 Rules:
 
 1. A circuit opens when most of the latest calls failed: for a spreadsheet, or for the API when several spreadsheets fail.
+   A spreadsheet's are those from its first failure on: what went well before that must not cost a lone lane its attempts.
 2. While it is open one call at a time may try; pauses between tries grow to 8 s and no further.
 3. Retries are at most a tenth of the calls, beyond a small reserve.
 """
@@ -44,8 +45,12 @@ class Circuit:
     def open(self) -> bool:
         return bool(self.opened_ns)
 
+    def since(self, now: int) -> int:
+        """The first failure that still counts; `now` if there is none."""
+        return next((at for at, _ in self.failures if at > now - RECENT_NS), now)
+
     def failed(self, now: int, sheet: int, calls: int, *, api: bool) -> bool:
-        """Note a failure among the `calls` of the last 10 s; True if that opens the circuit."""
+        """Note a failure among so many of the latest `calls`; True if that opens the circuit."""
         self.failures = [(at, s) for at, s in self.failures if at > now - RECENT_NS]
         self.failures.append((now, sheet))
         if self.open:

@@ -89,8 +89,9 @@ class Health:
             return False
         name = sheet_circuit(spreadsheet)
         own = self.circuits.setdefault(name, Circuit())
-        recent = sum(at <= now for at in self.buckets.spacing(spreadsheet).recent)
-        if own.failed(now, number, recent, api=False):
+        first = own.since(now)
+        calls = 1 + sum(first < at <= now for at in self.buckets.spacing(spreadsheet).recent)
+        if own.failed(now, number, calls, api=False):
             self._shut_sheet(spreadsheet, now)
             return True
         return False

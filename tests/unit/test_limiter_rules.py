@@ -13,6 +13,7 @@ from headgate.models import (
     LaneDemand,
     LimiterSettings,
     NotUntil,
+    Overload,
     Priority,
     Settlement,
     Stopped,
@@ -267,3 +268,28 @@ def test_readers_do_not_make_the_limiter_forget_the_writers_turns() -> None:
     limiter.request(NOW, request("reader", reader))
     counts = Counter(holder for _, holder, _ in run(limiter, 200) if holder != "reader")
     assert max(counts.values()) - min(counts.values()) <= 2 + 0.05 * max(counts.values())
+
+
+def test_a_lone_lane_in_full_swing_opens_its_circuit_by_three_failures() -> None:
+    """Many calls went well just before: they say nothing about those that follow, and its attempts are few."""
+    limiter = Limiter(SETTINGS.model_copy(update={"window_ns": 5 * SECOND_NS}), epoch=1)
+    limiter.request(NOW, request("a", demand(1)))
+    assert len(run(limiter, 8)) > 40
+    now = NOW + 8 * SECOND_NS
+    overload = Overload(spreadsheet="s1", at_ns=now)
+    for second in range(3):
+        assert not limiter.health.open_for("s1")
+        limiter.settle(now + second * SECOND_NS, Settlement(holder="", epoch=0, overloads=(overload,)))
+    assert limiter.health.open_for("s1")
+
+
+def test_a_spreadsheet_of_which_a_third_of_the_calls_fail_goes_on() -> None:
+    """Failures among calls that go well open nothing."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    for second in range(60):
+        now = NOW + second * SECOND_NS
+        limiter.buckets.spacing("s").book(now, "a", 0)
+        if second % 3 == 0:
+            limiter.health.overloaded(now, "s")
+        limiter.expire(now)
+        assert not limiter.health.open_for("s")
