@@ -80,7 +80,7 @@ class Health:
         number = crc32(spreadsheet.encode())
         api = self.circuits.setdefault(API, Circuit())
         since = now - api.first_ns(now)
-        calls = sum(self.buckets.project(kind).used(now, since) for kind in KINDS) if since else 0
+        calls = 1 + sum(self.buckets.project(kind).used(now, since) for kind in KINDS) if since else 1
         if api.failed(now, number, calls, api=True):
             for name in [n for n in self.circuits if n != API]:
                 self._close(name, now)  # the API's stands for all of them
@@ -91,7 +91,7 @@ class Health:
         name = sheet_circuit(spreadsheet)
         own = self.circuits.setdefault(name, Circuit())
         first = own.first_ns(now)
-        recent = sum(first < at <= now for at in self.buckets.spacing(spreadsheet).recent)
+        recent = 1 + sum(first < at <= now for at in self.buckets.spacing(spreadsheet).recent)
         if own.failed(now, number, recent, api=False):
             self._shut_sheet(spreadsheet, now)
             return True

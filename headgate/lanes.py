@@ -304,6 +304,14 @@ class Lanes:
         return first, useless
 
 
+def unused_of(grant: Grant) -> list[Unused]:
+    """Every token of a grant, to be handed back."""
+    return [
+        Unused(grant_id=grant.grant_id, lane=lane, tokens=tuple(range(len(times))))
+        for lane, times in grant.tokens.items()
+    ]
+
+
 def _sending(lane: Lane, tokens: list[WaitingToken]) -> LaneSending:
     first = lane.entry.first_batch + lane.position
     lane.under_way = len(tokens)

@@ -7,7 +7,8 @@ Rules:
 2. A holder's demand is declarative: the newest `(run, sequence)` replaces everything before, less the grants that it had
    not seen. Repeated, late or reordered messages change nothing.
 3. Every token ends once: used, handed back by `settle`, or expired. Only what is still booked can be handed back.
-4. Nothing is granted before `quiet_until_ns`: after a loss, until every token of the lost limiter has left the windows.
+4. Nothing is granted before `quiet_until_ns`: after a loss or a reset, until every token that may have been given without
+   being in the books has left the windows. A reset begins a new epoch.
 5. A lane that cannot be served now never keeps others waiting (`headgate.line`, `headgate.rounds`).
 6. Nothing is granted or booked while the project is paused, or but for probes while a circuit is open (`headgate.health`).
 
@@ -110,9 +111,10 @@ class Limiter:
     def request(self, now: int, said: TokenRequest) -> bool:
         """Take a holder's demand; True if it deserves a round at once: a first demand or a control change."""
         if said.epoch == self.epoch and said.last_grant > self.grants:
-            # The holder saw a grant that we never gave: we were reset. Its tokens may still be in the window.
-            self.quiet_until_ns = max(self.quiet_until_ns, now + self.buckets.hold_ns)
-            self.grants = said.last_grant
+            self.begin_anew(now)  # the holder saw a grant that we never gave
+        elif 0 < said.epoch < self.epoch and not self.quiet_until_ns:
+            # There was a limiter before us, and whoever started us could not see it: it was deleted.
+            self.quiet_until_ns = self.epoch + self.settings.horizon_ns + self.buckets.hold_ns
             self.bookings.move(self.quiet_until_ns)
         known = self.waiters.get(said.holder)
         if known and (said.run, said.sequence) <= (known.run, known.sequence):
@@ -226,6 +228,21 @@ class Limiter:
         if waiter is not None:
             self._drop_lanes(waiter, keep=frozenset())
             self._urgent.get(waiter.key, {}).pop(holder, None)
+
+    def begin_anew(self, now: int) -> None:
+        """We were reset: what was given since is not in the books, and may be under way.
+
+        A new epoch, so that its numbers mean nothing any more, and quiet until all of it has left the windows.
+        """
+        self.epoch = max(now, self.epoch + 1)
+        self.quiet_until_ns = max(self.quiet_until_ns, now + self.settings.horizon_ns + self.buckets.hold_ns)
+        self.grants = 0
+        self.leases.clear()
+        self.probes.clear()
+        for waiter in self.waiters.values():
+            waiter.unseen = ()
+        for booking_id in list(self.bookings.places):
+            self.bookings.drop(booking_id, self._turns)
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 

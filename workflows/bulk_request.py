@@ -11,7 +11,7 @@ from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from headgate.lanes import Folded, Lanes
+    from headgate.lanes import Folded, Lanes, unused_of
     from headgate.limiter import FINISHED
     from headgate.models import (
         AbandonLane,
@@ -40,6 +40,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from headgate.progress import Progress, instant
     from headgate.quota import SECOND_NS
+    from headgate.seen import Seen
     from workflows import names, policies
 
 ASK_EVERY_NS = SECOND_NS
@@ -75,8 +76,7 @@ class BulkRequestWorkflow:
         self._paused_by = kept.paused_by
         self._cancelled_by = kept.cancelled_by
         self._sequence = kept.sequence
-        self._epoch = kept.epoch
-        self._last_grant = kept.last_grant
+        self._seen = Seen(kept.epoch, kept.last_grant)
         self._progress = Progress.restore(kept.progress)
         self._waiting = Waiting()
         self._failed = ""
@@ -197,7 +197,7 @@ class BulkRequestWorkflow:
         folded = Folded()
         for report in self._reports:
             self._throttled += report.throttled
-            ours = report.epoch in (0, self._epoch)
+            ours = report.epoch in (0, self._seen.epoch)
             for lane in report.lanes:
                 self._lanes.fold(lane, folded)
                 if lane.unused and ours:
@@ -226,22 +226,26 @@ class BulkRequestWorkflow:
     def _take_grants(self, now: int) -> None:
         for grant in self._grants:
             self._heard_ns = now
-            if grant.epoch < self._epoch:
+            arrival = self._seen.arrived(grant.epoch, grant.grant_id, tokens=bool(grant.tokens))
+            if arrival == "stale":
                 continue
-            if grant.epoch > self._epoch:
+            if arrival == "anew":
                 # The new limiter gives the numbers of its grants anew: what the lost one gave must not be handed back to it.
-                self._epoch, self._last_grant, self._asked = grant.epoch, 0, None
+                self._asked = None
                 self._lanes.hand_back()
                 self._back = []
             if grant.standing is not None:
                 until = instant(grant.standing.until_ns) if grant.standing.until_ns else None
                 self._waiting = Waiting(reason=grant.standing.reason, until=until)
                 self._allowance = grant.standing.allowance
-            if not grant.tokens:
+            if not grant.tokens or arrival == "again":
                 continue
-            self._last_grant = max(self._last_grant, grant.grant_id)
             self._valid_for_ns = grant.valid_for_ns
             self._expect({lane: -len(times) for lane, times in grant.tokens.items()})
+            if arrival == "late":
+                self._asked = None  # a limiter that was reset learns from our demand what it gave
+                self._back += unused_of(grant)
+                continue
             self._back += self._lanes.granted(grant)
         self._grants.clear()
 
@@ -288,7 +292,7 @@ class BulkRequestWorkflow:
         order = SendLease(
             request=self._request,
             holder=self._holder,
-            epoch=self._epoch,
+            epoch=self._seen.epoch,
             lanes=sendings,
             valid_for_ns=self._valid_for_ns,
         )
@@ -350,7 +354,7 @@ class BulkRequestWorkflow:
         if not self._back and not self._throttled:
             return
         said = Settlement(
-            holder=self._holder, epoch=self._epoch, unused=tuple(self._back), throttled=tuple(self._throttled)
+            holder=self._holder, epoch=self._seen.epoch, unused=tuple(self._back), throttled=tuple(self._throttled)
         )
         self._expect({u.lane: len(u.tokens) for u in self._back})
         self._back, self._throttled = [], []
@@ -378,8 +382,8 @@ class BulkRequestWorkflow:
             holder=self._holder,
             run=self._run,
             sequence=self._sequence,
-            epoch=self._epoch,
-            last_grant=self._last_grant,
+            epoch=self._seen.epoch,
+            last_grant=self._seen.last,
             priority=self._priority,
             weight=self._request.weight,
             fairness_key=self._request.owner,
@@ -490,8 +494,8 @@ class BulkRequestWorkflow:
                     paused_by=self._paused_by,
                     cancelled_by=self._cancelled_by,
                     sequence=self._sequence,
-                    epoch=self._epoch,
-                    last_grant=self._last_grant,
+                    epoch=self._seen.epoch,
+                    last_grant=self._seen.last,
                     progress=self._progress.checkpoint(),
                 ),
             )

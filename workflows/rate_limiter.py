@@ -58,16 +58,18 @@ class RateLimiterWorkflow:
         self._untold: dict[str, AlertEvent] = {}
         self._sentences = {(a.condition, a.subject): f"{a.condition}: {a.subject}" for a in self._alerts.raised}
         self._woken = False
+        self._was_reset = False
         self._told_ns = 0
         self._shown_ns = 0
         self._outgoing: set[asyncio.Task[None]] = set()
         self._raising: set[asyncio.Task[None]] = set()
+        workflow.register_random_seed_callback(self._note_reset)
 
     @workflow.run
     async def run(self, start: LimiterInput) -> None:
         self._raise(list(start.untold))
         while not workflow.info().is_continue_as_new_suggested():
-            now = workflow.time_ns()
+            now = self._now()
             for holder, grant in self._limiter.grant(now).items():
                 self._tell(holder, grant)
             if now - self._told_ns >= STANDING_EVERY_NS:
@@ -94,14 +96,14 @@ class RateLimiterWorkflow:
 
     @workflow.update(description="Book tokens for later attempts: Booked, NotUntil or Stopped for each")
     def book(self, request: BookRequest | None = None) -> BookReply:
-        now = workflow.time_ns()
+        now = self._now()
         request = request or BookRequest()
         answers = tuple(self._limiter.book(now, booking) for booking in request.bookings)
         return BookReply(now_ns=now, answers=answers, token_valid_for_ns=self._limiter.settings.token_valid_for_ns)
 
     @workflow.signal(description="A holder's full present demand; sent by bulk requests")
     def request_tokens(self, said: TokenRequest | None = None) -> None:
-        if said and self._limiter.request(workflow.time_ns(), said):
+        if said and self._limiter.request(self._now(), said):
             self._woken = True
 
     @workflow.signal(
@@ -109,7 +111,7 @@ class RateLimiterWorkflow:
     )
     def settle(self, said: Settlement | None = None) -> None:
         # Few lanes notice a round's wait for a token that came back; with many, another lane has long taken it.
-        if said and self._limiter.settle(workflow.time_ns(), said):
+        if said and self._limiter.settle(self._now(), said):
             self._woken = self._woken or bool(said.probed) or self._limiter.lanes_wanting() <= FEW_LANES
 
     @workflow.signal(description='Set the quotas, e.g. {"read_per_user": 60}; acts at once')
@@ -135,6 +137,24 @@ class RateLimiterWorkflow:
     def show(self) -> LimiterView:
         view = self._limiter.view(self._project, workflow.time_ns())
         return view.model_copy(update={"alerts": tuple(self._sentences.values())})
+
+    # --- what becomes of it -------------------------------------------------------------------------------------------
+
+    def _note_reset(self, seed: int) -> None:
+        """A run gets another seed where it was reset, and only there: what it has done since is not in its history.
+
+        After a reset to the very first task nobody calls this; holders tell of it then.
+        """
+        self._was_reset = True
+        self._act_at_once()
+
+    def _now(self) -> int:
+        """The time; after a reset the limiter begins anew before it does anything else."""
+        now = workflow.time_ns()
+        if self._was_reset:
+            self._was_reset = False
+            self._limiter.begin_anew(now)
+        return now
 
     # --- what it does -------------------------------------------------------------------------------------------------
 

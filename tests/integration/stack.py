@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections import Counter
@@ -21,7 +22,7 @@ from benchmarks.rig import worst_windows
 from emulator.faults import FaultPlan, rules_of
 from emulator.grid import Sheet
 from emulator.server import Emulator, EmulatorSettings
-from headgate.models import SECOND_NS, BulkInput, BulkRequest, LimiterSettings, ProgressView
+from headgate.models import SECOND_NS, BulkInput, BulkRequest, LimiterSettings, LimiterView, ProgressView
 from headgate.settings import Settings
 from workflows import names
 from workflows.bulk_request import BulkRequestWorkflow
@@ -104,6 +105,32 @@ class Stack:
         """The `progress` query."""
         view: ProgressView = await handle.query("progress", result_type=ProgressView)
         return view
+
+    def limiter(self, project: str) -> WorkflowHandle[Any, Any]:
+        """The project's limiter, whichever of its runs is on."""
+        return self.client.get_workflow_handle(names.rate_limiter_id(project))
+
+    async def shown(self, project: str) -> LimiterView:
+        """The limiter's `show` query."""
+        view: LimiterView = await self.limiter(project).query("show", result_type=LimiterView)
+        return view
+
+    async def completes(self, handle: Handle, lines: Sequence[Mapping[str, Any]], within: float) -> ProgressView:
+        """The request's last word, once every one of its appends stands in its spreadsheet exactly once."""
+        view = await asyncio.wait_for(handle.result(), within)
+        assert (view.operations.succeeded, view.operations.failed) == (len(lines), 0)
+        assert self.counted(*{line["spreadsheet"] for line in lines}) == {line["id"]: 1 for line in lines}
+        return view
+
+    def within(self, limits: LimiterSettings, *spreadsheets: str) -> None:
+        """No window of the ledger holds more calls to these spreadsheets than the limits, at both levels."""
+        worst = worst_windows({"calls": self.calls(*spreadsheets)}, limits.window_ns / SECOND_NS)
+        assert worst
+        assert all(most <= getattr(limits, bucket) for bucket, most in worst.items()), worst
+
+    def arrivals(self, *spreadsheets: str) -> list[float]:
+        """When the writes to these spreadsheets arrived."""
+        return [call["arrived"] for call in self.calls(*spreadsheets) if call["kind"] == "write"]
 
     async def result_lines(self, handle: Handle) -> dict[int, dict[str, Any]]:
         """Results by line number."""

@@ -126,7 +126,7 @@ class World:
         grants, before = self.seen[holder], self.said.get(holder)
         last = max(grants[max(0, len(grants) - 1 - behind)], before.last_grant if before else 0)
         said = TokenRequest(
-            holder=holder, run=1, sequence=self.sequence[holder], epoch=EPOCH, last_grant=last, priority=priority, weight=weight, fairness_key=owner,
+            holder=holder, run=1, sequence=self.sequence[holder], epoch=self.limiter.epoch, last_grant=last, priority=priority, weight=weight, fairness_key=owner,
             submitted_at_ns=HOLDERS.index(holder) % 2, stopped=stopped, lanes=tuple(lanes),
         )  # fmt: skip
         self.say(said)
@@ -154,8 +154,14 @@ class World:
         before = self.said.get(holder)
         self.seen[holder].append(self.limiter.grants + 1)
         self.ask(holder, before.lanes if before else (), owner=before.fairness_key if before else "")
-        assert self.limiter.quiet_until_ns == self.now + self.hold_ns
+        assert self.limiter.quiet_until_ns >= self.now + self.settings.horizon_ns + self.hold_ns
         self.forget_promises()
+        # A new epoch: what was given stands, but its numbers mean nothing any more.
+        self.seen.clear()
+        self.holdings.clear()
+        self.booked.clear()
+        self.messages.clear()
+        self.said = {name: said.model_copy(update={"last_grant": 0}) for name, said in self.said.items()}
 
     def say_again(self, said: TokenRequest) -> None:
         """An old message arrives again: it changes nothing."""
@@ -236,7 +242,7 @@ class World:
         whose = holder or (holding.holder if holding else HOLDERS[0])
         unused = Unused(grant_id=grant_id, lane=lane, tokens=(place,))
         before = self.limiter.returned
-        self.both(lambda limiter: limiter.settle(self.now, Settlement(holder=whose, epoch=EPOCH, unused=(unused,))))
+        self.both(lambda limiter: limiter.settle(self.now, Settlement(holder=whose, epoch=self.limiter.epoch, unused=(unused,))))
         came = self.limiter.returned - before
         if holding is None or holding.holder != whose:
             assert came == 0, "a token that was not there came back"
@@ -294,7 +300,7 @@ class World:
         holding = self.booked.get(booking_id)
         self.promised.pop(booking_id, None)
         before = self.limiter.returned
-        said = Settlement(holder=holding.holder if holding else "", epoch=EPOCH, unused_bookings=(booking_id,))
+        said = Settlement(holder=holding.holder if holding else "", epoch=self.limiter.epoch, unused_bookings=(booking_id,))
         self.both(lambda limiter: limiter.settle(self.now, said))
         came = self.limiter.returned - before
         if holding is None:
@@ -313,12 +319,12 @@ class World:
 
     def throttle(self, said: Throttling) -> None:
         """A 429."""
-        self.both(lambda limiter: limiter.settle(self.now, Settlement(holder="", epoch=EPOCH, throttled=(said,))))
+        self.both(lambda limiter: limiter.settle(self.now, Settlement(holder="", epoch=self.limiter.epoch, throttled=(said,))))
         self.forget_promises()
 
     def fail(self, spreadsheet: str) -> None:
         """A call fails or stays without an answer."""
-        said = Settlement(holder="", epoch=EPOCH, overloads=(Overload(spreadsheet=spreadsheet),))
+        said = Settlement(holder="", epoch=self.limiter.epoch, overloads=(Overload(spreadsheet=spreadsheet),))
         before, _ = self.troubles()
         self.both(lambda limiter: limiter.settle(self.now, said))
         opened = self.troubles()[0] - before
@@ -330,7 +336,7 @@ class World:
     def probed(self, circuit: str, *, ok: bool) -> None:
         """What became of a probe is told."""
         self.probes.pop(circuit, None)
-        said = Settlement(holder="", epoch=EPOCH, probed=(Probed(circuit=circuit, ok=ok),))
+        said = Settlement(holder="", epoch=self.limiter.epoch, probed=(Probed(circuit=circuit, ok=ok),))
         self.both(lambda limiter: limiter.settle(self.now, said))
 
     def pause(self) -> None:

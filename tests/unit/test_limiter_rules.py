@@ -13,6 +13,7 @@ from headgate.models import (
     LaneDemand,
     LimiterSettings,
     NotUntil,
+    Overload,
     Priority,
     Settlement,
     Stopped,
@@ -113,14 +114,64 @@ def test_a_lost_limiter_is_quiet_until_its_tokens_have_left_every_window() -> No
     assert answer.at_ns >= quiet - SETTINGS.lead_ns
 
 
+#: From a limiter's end on: the furthest token that it gave, its use, its window.
+MEMORY_NS = SETTINGS.horizon_ns + SETTINGS.token_valid_for_ns + SETTINGS.network_spread_ns + SETTINGS.window_ns
+
+
 def test_a_grant_that_we_never_gave_proves_a_reset() -> None:
-    """A holder that saw grant 9 while we have given 2: quiet for a window, and later ids go on from there."""
+    """A holder that saw grant 9 while we have given 2: quiet until what was given has run out, under a new epoch."""
     limiter = Limiter(SETTINGS, epoch=1)
     limiter.grants = 2
     limiter.request(NOW, request("a", demand(1), epoch=1, last_grant=9))
+    limiter.request(NOW + SECOND_NS, request("b", demand(2), epoch=1, last_grant=8))
     tokens = run(limiter, 90)
-    assert tokens[0][0] >= NOW + SETTINGS.window_ns
-    assert limiter.grants > 9
+    assert tokens[0][0] == NOW + MEMORY_NS
+    assert limiter.epoch == NOW
+
+
+def test_what_was_given_before_a_reset_is_not_taken_back_after_it() -> None:
+    """The numbers of grants begin anew, so an old one of the same number must not free a token of a new one."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    limiter.request(NOW, request("a", demand(1)))
+    before = limiter.grant(NOW)["a"]
+    booked = limiter.book(NOW, Booking(id="b", holder="a", kind="write", user="u", spreadsheet="s"))
+    limiter.begin_anew(NOW)
+    again = limiter.book(NOW, Booking(id="c", holder="a", kind="write", user="u", spreadsheet="s"))
+    assert isinstance(booked, Booked)
+    assert isinstance(again, NotUntil)
+    unused = Unused(grant_id=before.grant_id, lane=1, tokens=(0,))
+    limiter.settle(NOW, Settlement(holder="a", epoch=1, unused=(unused,)))
+    assert limiter.returned == 0
+    run(limiter, 70)
+    limiter.settle(NOW + 70 * SECOND_NS, Settlement(holder="a", epoch=1, unused=(unused,)))
+    assert limiter.returned == 0
+    assert limiter.grants >= before.grant_id
+
+
+def test_a_demand_after_a_reset_is_wanted_in_full() -> None:
+    """What the holder had not seen of the old epoch is lost, not under way."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    limiter.request(NOW, request("a", demand(1, calls=2)))
+    assert len(run(limiter, 3)) == 2
+    limiter.begin_anew(NOW + 4 * SECOND_NS)
+    limiter.request(NOW + 5 * SECOND_NS, request("a", demand(1, calls=2), sequence=2, epoch=1, last_grant=0))
+    assert len(run(limiter, 90, start=NOW + 5 * SECOND_NS)) == 2
+
+
+def test_a_limiter_that_was_deleted_is_known_by_its_holders() -> None:
+    """Its successor was told of none before it; a holder's epoch says otherwise: quiet from its own start on, once."""
+    limiter = Limiter(SETTINGS, epoch=NOW)
+    limiter.request(NOW + SECOND_NS, request("a", demand(1), epoch=NOW - 5, last_grant=3))
+    limiter.request(NOW + 2 * SECOND_NS, request("b", demand(2), epoch=NOW - 5, last_grant=4))
+    assert run(limiter, 90)[0][0] == NOW + MEMORY_NS
+
+
+def test_a_limiter_that_knows_of_the_one_before_believes_its_starter() -> None:
+    """Whoever started it saw when the last run closed: holders add nothing to that."""
+    quiet = NOW + 3 * SECOND_NS
+    limiter = Limiter(SETTINGS, epoch=NOW, quiet_until_ns=quiet)
+    limiter.request(NOW + SECOND_NS, request("a", demand(1), epoch=NOW - 5, last_grant=3))
+    assert run(limiter, 90)[0][0] == quiet
 
 
 def test_grants_after_the_last_one_seen_are_subtracted() -> None:
@@ -217,3 +268,28 @@ def test_readers_do_not_make_the_limiter_forget_the_writers_turns() -> None:
     limiter.request(NOW, request("reader", reader))
     counts = Counter(holder for _, holder, _ in run(limiter, 200) if holder != "reader")
     assert max(counts.values()) - min(counts.values()) <= 2 + 0.05 * max(counts.values())
+
+
+def test_a_lone_lane_in_full_swing_opens_its_circuit_by_three_failures() -> None:
+    """Many calls went well just before: they say nothing about those that follow, and its attempts are few."""
+    limiter = Limiter(SETTINGS.model_copy(update={"window_ns": 5 * SECOND_NS}), epoch=1)
+    limiter.request(NOW, request("a", demand(1)))
+    assert len(run(limiter, 8)) > 40
+    now = NOW + 8 * SECOND_NS
+    overload = Overload(spreadsheet="s1", at_ns=now)
+    for second in range(3):
+        assert not limiter.health.open_for("s1")
+        limiter.settle(now + second * SECOND_NS, Settlement(holder="", epoch=0, overloads=(overload,)))
+    assert limiter.health.open_for("s1")
+
+
+def test_a_spreadsheet_of_which_a_third_of_the_calls_fail_goes_on() -> None:
+    """Failures among calls that go well open nothing."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    for second in range(60):
+        now = NOW + second * SECOND_NS
+        limiter.buckets.spacing("s").book(now, "a", 0)
+        if second % 3 == 0:
+            limiter.health.overloaded(now, "s")
+        limiter.expire(now)
+        assert not limiter.health.open_for("s")
