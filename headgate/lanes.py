@@ -35,6 +35,9 @@ MARGIN_NS = 25_000_000
 #: So many tokens may pass a busy lane before it wants none until it is free.
 PASSED_BY = 2
 FIRST_GUESS_NS = 1_000_000_000
+#: With more lanes than this, starts are gathered; an activity is started this long before its first token's time.
+GATHERS_FROM = 16
+STARTS_AHEAD_NS = 200_000_000
 
 
 @dataclass(slots=True)
@@ -147,9 +150,10 @@ class Folded:
 
 @dataclass(slots=True)
 class Lanes:
-    """The active lanes of a request, by number, in the plan's order."""
+    """The active lanes of a request, by number, in the plan's order. `starts_at_ns`: what could start waits until then."""
 
     active: dict[int, Lane] = field(default_factory=dict)
+    starts_at_ns: int = 0
 
     def admit(self, entries: Iterable[LaneEntry]) -> None:
         """Make lanes of the plan active."""
@@ -183,24 +187,46 @@ class Lanes:
         return back
 
     def starts(self, now: int, valid_for_ns: int) -> tuple[list[LaneSending], list[Unused]]:
-        """What can start now, and the tokens for which it is too late. What starts counts as under way."""
+        """What can start now, and the tokens for which it is too late. What starts counts as under way.
+
+        With many lanes those that can start wait for others that are under way, as long as their tokens allow: one lease of
+        many lanes costs as much as one of a few.
+        """
+        self.starts_at_ns = self._gathers_until(now)
+        if self.starts_at_ns:
+            return [], self._late(now, valid_for_ns)
         sendings: list[LaneSending] = []
         back: list[Unused] = []
         for number, lane in self.active.items():
             if not lane.waiting:
                 continue
             if lane.under_way:
-                late = [w for w in lane.waiting if w.at_ns + valid_for_ns < now]
-                if late:
-                    lane.passed_by += len(late)
-                    back += _unused(number, late)
-                    lane.waiting = [w for w in lane.waiting if w.at_ns + valid_for_ns >= now]
                 continue
             usable, useless = self._usable(lane, now + MARGIN_NS - valid_for_ns)
             back += _unused(number, useless)
             if usable:
                 sendings.append(_sending(lane, usable))
-        return sendings, back
+        return sendings, back + self._late(now, valid_for_ns)
+
+    def _gathers_until(self, now: int) -> int:
+        """Until when lanes that could start wait for others; 0 if they need not."""
+        waiting = [lane for lane in self.active.values() if lane.waiting]
+        free = [lane.waiting[0].at_ns for lane in waiting if not lane.under_way]
+        if len(self.active) <= GATHERS_FROM or len(free) == len(waiting) or not free:
+            return 0
+        until = min(free) - STARTS_AHEAD_NS
+        return until if until > now else 0
+
+    def _late(self, now: int, valid_for_ns: int) -> list[Unused]:
+        """The tokens that passed while their lane was under way."""
+        back: list[Unused] = []
+        for number, lane in self.active.items():
+            late = [w for w in lane.waiting if w.at_ns + valid_for_ns < now] if lane.under_way else []
+            if late:
+                lane.passed_by += len(late)
+                back += _unused(number, late)
+                lane.waiting = [w for w in lane.waiting if w.at_ns + valid_for_ns >= now]
+        return back
 
     def fold(self, report: LaneReport, into: Folded) -> None:
         """Add what one lane's part of a lease achieved; a part that was folded before adds nothing."""

@@ -46,6 +46,8 @@ with workflow.unsafe.imports_passed_through():
 ASK_EVERY_NS = SECOND_NS
 SILENCE_NS = 30 * SECOND_NS
 LATENCY_CHANGED_NS = 100_000_000
+#: With so few lanes a round's wait for a token that came back is noticed.
+FEW_LANES = 8
 STATE = SearchAttributeKey.for_keyword("HeadgateState")
 PRIORITY = SearchAttributeKey.for_keyword("HeadgatePriority")
 PERCENT = SearchAttributeKey.for_int("HeadgatePercent")
@@ -86,6 +88,8 @@ class BulkRequestWorkflow:
         self._resent: list[tuple[int, ResendReport]] = []
         self._pages: list[Page] = []
         self._back: list[Unused] = []
+        self._unsettled: list[Unused] = []
+        self._settled_ns = 0
         self._throttled: list[Throttling] = []
         self._asked: dict[int, LaneDemand] | None = None
         self._asked_state = ("", "")
@@ -118,6 +122,8 @@ class BulkRequestWorkflow:
             if self._draining and self._drained():
                 await self._continue()
         if self._asked is not None:
+            self._settled_ns = 0
+            self._settle(workflow.time_ns())
             self._ask(workflow.time_ns(), stopped=FINISHED)
         await workflow.wait_condition(lambda: not self._pending and workflow.all_handlers_finished())
         self._show()
@@ -182,12 +188,13 @@ class BulkRequestWorkflow:
             self._back += back
             if sendings:
                 self._do(self._send(tuple(sendings)))
+            self._wake(self._lanes.starts_at_ns, now)
             self._resend()
-        self._settle()
+        self._settle(now)
         if not self._draining and workflow.info().is_continue_as_new_suggested():
             self._draining = True
             self._back += self._lanes.hand_back()
-            self._settle()
+            self._settle(now)
             for task in self._resends.values():
                 task.cancel()
         self._ask(now)
@@ -233,7 +240,7 @@ class BulkRequestWorkflow:
                 # The new limiter gives the numbers of its grants anew: what the lost one gave must not be handed back to it.
                 self._asked = None
                 self._lanes.hand_back()
-                self._back = []
+                self._back, self._unsettled = [], []
             if grant.standing is not None:
                 until = instant(grant.standing.until_ns) if grant.standing.until_ns else None
                 self._waiting = Waiting(reason=grant.standing.reason, until=until)
@@ -349,15 +356,28 @@ class BulkRequestWorkflow:
 
     # --- the limiter --------------------------------------------------------------------------------------------------
 
-    def _settle(self) -> None:
-        """Tell the limiter what leases taught; nothing to tell, nothing sent."""
-        if not self._back and not self._throttled:
+    def _settle(self, now: int) -> None:
+        """Hand back what is of no use; nothing to tell, nothing sent.
+
+        With many lanes the tokens that come back are mostly past, and nobody waits for them: once a second is enough.
+        """
+        for unused in self._back:
+            self._expect({unused.lane: len(unused.tokens)})
+        self._unsettled += self._back
+        self._back = []
+        if not self._unsettled and not self._throttled:
+            return
+        held = self._paused_by or self._cancelled_by or self._draining or self._throttled
+        if not held and len(self._lanes.active) > FEW_LANES and now - self._settled_ns < ASK_EVERY_NS:
+            self._wake(self._settled_ns + ASK_EVERY_NS, now)
             return
         said = Settlement(
-            holder=self._holder, epoch=self._seen.epoch, unused=tuple(self._back), throttled=tuple(self._throttled)
+            holder=self._holder,
+            epoch=self._seen.epoch,
+            unused=tuple(self._unsettled),
+            throttled=tuple(self._throttled),
         )
-        self._expect({u.lane: len(u.tokens) for u in self._back})
-        self._back, self._throttled = [], []
+        self._unsettled, self._throttled, self._settled_ns = [], [], now
         self._do(self._tell("settle", said))
 
     def _ask(self, now: int, stopped: str = "") -> None:
@@ -477,9 +497,9 @@ class BulkRequestWorkflow:
             self._fold(workflow.time_ns())
             self._take_grants(workflow.time_ns())
             self._back += self._lanes.hand_back()
-            if not self._back and not self._throttled:
+            if not self._back and not self._unsettled and not self._throttled:
                 break
-            self._settle()
+            self._settle(workflow.time_ns())
         workflow.continue_as_new(
             BulkInput(
                 request=self._request,

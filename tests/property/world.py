@@ -242,7 +242,11 @@ class World:
         whose = holder or (holding.holder if holding else HOLDERS[0])
         unused = Unused(grant_id=grant_id, lane=lane, tokens=(place,))
         before = self.limiter.returned
-        self.both(lambda limiter: limiter.settle(self.now, Settlement(holder=whose, epoch=self.limiter.epoch, unused=(unused,))))
+        self.both(
+            lambda limiter: limiter.settle(
+                self.now, Settlement(holder=whose, epoch=self.limiter.epoch, unused=(unused,))
+            )
+        )
         came = self.limiter.returned - before
         if holding is None or holding.holder != whose:
             assert came == 0, "a token that was not there came back"
@@ -300,7 +304,9 @@ class World:
         holding = self.booked.get(booking_id)
         self.promised.pop(booking_id, None)
         before = self.limiter.returned
-        said = Settlement(holder=holding.holder if holding else "", epoch=self.limiter.epoch, unused_bookings=(booking_id,))
+        said = Settlement(
+            holder=holding.holder if holding else "", epoch=self.limiter.epoch, unused_bookings=(booking_id,)
+        )
         self.both(lambda limiter: limiter.settle(self.now, said))
         came = self.limiter.returned - before
         if holding is None:
@@ -319,7 +325,9 @@ class World:
 
     def throttle(self, said: Throttling) -> None:
         """A 429."""
-        self.both(lambda limiter: limiter.settle(self.now, Settlement(holder="", epoch=self.limiter.epoch, throttled=(said,))))
+        self.both(
+            lambda limiter: limiter.settle(self.now, Settlement(holder="", epoch=self.limiter.epoch, throttled=(said,)))
+        )
         self.forget_promises()
 
     def fail(self, spreadsheet: str) -> None:
