@@ -124,6 +124,7 @@ class Line:
                 lane.spacing = self.buckets.spacing(lane.spreadsheet)
                 wanted = lane.spacing.wanted_by
                 wanted[lane.who] = wanted.get(lane.who, 0) + 1
+                lane.spacing.kinds[self.kind] = lane.spacing.kinds.get(self.kind, 0) + 1
             self._come(lane, lane.free_at_ns)
         elif calls <= 0 < before:
             waiter.wanting -= 1
@@ -256,6 +257,8 @@ class Line:
         if lane.spacing is not None:
             lane.spacing.trim(t - self.buckets.settings.horizon_ns)
             lane.spacing.book(t, lane.who, lane.latency_p95_ns)
+            if len(lane.spacing.kinds) > 1 and self.other is not None:
+                self.other.recheck("", lane.spreadsheet)  # it is the other kind's turn now
         for c, (known, _) in tuple(self._known.items()):
             if known is not None and (known.lane.user == lane.user or known.lane.spreadsheet == lane.spreadsheet):
                 del self._known[c]
@@ -329,7 +332,9 @@ class Line:
 
     @staticmethod
     def _sheet_ready(lane: Lane, spacing: Spacing, t: int) -> int:
-        return spacing.earliest(t, lane.who if len(spacing.wanted_by) == 1 else "", lane.latency_p95_ns)
+        if len(spacing.wanted_by) == 1:
+            return spacing.earliest(t, lane.who, lane.latency_p95_ns)
+        return spacing.in_turn(t, lane.kind, lane.latency_p95_ns)
 
     def _park(self, lane: Lane, ready: int, t: int) -> None:
         sheet = self.sheets.get(lane.spreadsheet)
@@ -352,12 +357,15 @@ class Line:
 
     def _leave_sheet(self, lane: Lane) -> None:
         assert lane.spacing is not None
-        wanted = lane.spacing.wanted_by
+        wanted, kinds = lane.spacing.wanted_by, lane.spacing.kinds
         lane.spacing = None
         wanted[lane.who] -= 1
+        kinds[self.kind] -= 1
         if not wanted[lane.who]:
             del wanted[lane.who]
-        if len(wanted) == 1:  # whoever is left is alone from here on, and no longer has to keep off for others
+        if not kinds[self.kind]:
+            del kinds[self.kind]
+        if len(wanted) == 1 or not kinds.get(self.kind):  # whoever is left no longer has to keep off for others
             for line in (self, self.other):
                 if line is not None and (sheet := line.sheets.get(lane.spreadsheet)) is not None:
                     line._schedule(sheet, 0)

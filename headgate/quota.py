@@ -129,12 +129,16 @@ class Spacing:
     Google advises one call at a time and a second between them (reference/sheets.md section 5). A lane's own calls follow
     each other by construction, so while nobody else wants the spreadsheet (`wanted_by`) only `gap_ns` counts between them;
     with others about, its own next call waits as long as theirs, or they would wait until it is done.
+    Reads and writes are dealt out one after the other, `turn_ns` at a time: while both want the spreadsheet (`kinds`), the
+    kind that started last leaves the other so long to come first.
     """
 
     gap_ns: int
     starts: list[tuple[int, int, str]] = field(default_factory=list)
     recent: list[int] = field(default_factory=list)
     wanted_by: dict[str, int] = field(default_factory=dict)
+    kinds: dict[str, int] = field(default_factory=dict)
+    turn_ns: int = 0
     shut_until_ns: int = 0
 
     def earliest(self, t: int, who: str, latency_ns: int) -> int:
@@ -149,6 +153,20 @@ class Spacing:
             before = gap if other == who or gap > latency_ns else latency_ns
             if t > at - before:
                 t = at + after
+        return t
+
+    def in_turn(self, t: int, kind: str, latency_ns: int) -> int:
+        """`earliest` for a lane beside others: the kind that started last lets the other one have its turn."""
+        t = self.earliest(t, "", latency_ns)
+        while len(self.kinds) > 1:
+            last = max((start for start in self.starts if start[0] <= t), default=None)
+            if last is None or not last[2].endswith(kind):
+                return t
+            turn = last[0] + max(self.gap_ns, last[1]) + self.turn_ns
+            if turn <= t:
+                return t
+            others = [at for at, _, who in self.starts if t < at < turn and not who.endswith(kind)]
+            t = self.earliest(min([turn, *others]), "", latency_ns)
         return t
 
     def book(self, at: int, who: str, latency_ns: int) -> None:
@@ -167,12 +185,12 @@ class Spacing:
 
     def trim(self, now: int) -> None:
         """Expire, if that is worth it; bookings lie far ahead of `now`, so it must not be the time of one."""
-        if self.starts and self.starts[0][0] + max(self.gap_ns, self.starts[0][1]) < now:
+        if self.starts and self.starts[0][0] + max(self.gap_ns, self.starts[0][1]) + self.turn_ns < now:
             self.expire(now)
 
     def expire(self, now: int) -> None:
         """Forget starts that no longer keep anybody away."""
-        self.starts = [s for s in self.starts if s[0] + max(self.gap_ns, s[1]) > now]
+        self.starts = [s for s in self.starts if s[0] + max(self.gap_ns, s[1]) + self.turn_ns > now]
         del self.recent[: bisect_right(self.recent, now - RECENT_NS)]
 
     def idle(self, now: int) -> bool:
