@@ -94,8 +94,8 @@ def test_owners_that_can_always_send_stay_within_two_calls_of_their_weights(seed
             wants(limiter, f"{owner}-{holder}", *lanes, owner=owner, weight=weight)
     got: Counter[str] = Counter()
     tokens = run(limiter, 300)
-    for (at, holder, _), (later, _, _) in pairwise(tokens):
-        got[holder.split("-")[0]] += 1
+    for (at, whose, _), (later, _, _) in pairwise(tokens):
+        got[whose.split("-")[0]] += 1
         if later == at:
             continue
         turns = {owner: got[owner] / weight for owner, weight in weights.items()}
