@@ -31,11 +31,11 @@ KINDS: tuple[Kind, ...] = ("read", "write")
 class Bookings:
     """Places by booking id, and the clocks of owners and users: when the next of each is due (ns).
 
-    `freed` hears of each token that is free again, since somebody may wait for it.
+    `moved` hears of each token that is free again, or booked: others may be next sooner than they thought.
     """
 
     buckets: Buckets
-    freed: Callable[[Token], None] = field(default=lambda token: None)
+    moved: Callable[[Token], None] = field(default=lambda token: None)
     places: dict[str, Place] = field(default_factory=dict)
     clocks: dict[str, int] = field(default_factory=dict)
 
@@ -95,7 +95,7 @@ class Bookings:
 
     def _free(self, token: Token) -> None:
         self.buckets.give_back(token)
-        self.freed(token)
+        self.moved(token)
 
     def move_on(self, place: Place, soonest: int) -> None:
         """Nobody used the place's token in time: it is kept, with the next one, and pays nothing more."""
@@ -106,6 +106,7 @@ class Bookings:
         at = self.buckets.earliest(soonest, path, latency_ns)
         token = Token(at, path.kind, path.user, path.spreadsheet, path.who, path.paced, path.served)
         self.buckets.take(token, latency_ns)
+        self.moved(token)
         return token
 
     def _longest_interval(self) -> int:

@@ -53,7 +53,9 @@ class Buckets:
         """The spacing of starts on a spreadsheet."""
         spacing = self.spacings.get(spreadsheet)
         if spacing is None:
-            spacing = self.spacings[spreadsheet] = Spacing(self.settings.spreadsheet_spacing_ns)
+            spacing = self.spacings[spreadsheet] = Spacing(
+                self.settings.spreadsheet_spacing_ns, turn_ns=self.settings.horizon_ns
+            )
         return spacing
 
     def earliest(self, t: int, path: Token, latency_ns: int) -> int:
@@ -91,7 +93,7 @@ class Buckets:
             bucket.limit, bucket.hold_ns = fresh.limit, fresh.hold_ns
             bucket.interval_ns, bucket.burst = fresh.interval_ns, fresh.burst
         for spacing in self.spacings.values():
-            spacing.gap_ns = settings.spreadsheet_spacing_ns
+            spacing.gap_ns, spacing.turn_ns = settings.spreadsheet_spacing_ns, settings.horizon_ns
             spacing.reckon()
 
     def ceil(self, name: str, ceiling: int, now: int) -> bool:

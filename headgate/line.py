@@ -76,6 +76,7 @@ class Line:
                 lane.spacing = self.buckets.spacing(lane.spreadsheet)
                 wanted = lane.spacing.wanted_by
                 wanted[lane.who] = wanted.get(lane.who, 0) + 1
+                lane.spacing.kinds[self.kind] = lane.spacing.kinds.get(self.kind, 0) + 1
             self._known.pop(waiter.served, None)
             self._admit(lane)
             self._come(lane, lane.free_at_ns)
@@ -220,6 +221,8 @@ class Line:
         gate.bucket.book(t, paced=paced)
         if spacing is not None:
             spacing.book(t, lane.who, lane.latency_p95_ns, past_ns=t - self.buckets.settings.horizon_ns)
+            if len(spacing.kinds) > 1 and self.other is not None:
+                self.other.recheck("", spreadsheet)  # it is the other kind's turn now
         del known[c]
         for other in CLASSES:
             mate = known.get(other)
@@ -315,7 +318,9 @@ class Line:
 
     @staticmethod
     def _sheet_ready(lane: Lane, spacing: Spacing, t: int) -> int:
-        return spacing.earliest(t, lane.who if len(spacing.wanted_by) == 1 else "", lane.latency_p95_ns)
+        if len(spacing.wanted_by) == 1:
+            return spacing.earliest(t, lane.who, lane.latency_p95_ns)
+        return spacing.in_turn(t, lane.kind, lane.latency_p95_ns)
 
     def _park(self, lane: Lane, ready: int, t: int) -> None:
         sheet = self.sheets.get(lane.spreadsheet)
@@ -340,12 +345,15 @@ class Line:
 
     def _leave_sheet(self, lane: Lane) -> None:
         assert lane.spacing is not None
-        wanted = lane.spacing.wanted_by
+        wanted, kinds = lane.spacing.wanted_by, lane.spacing.kinds
         lane.spacing = None
         wanted[lane.who] -= 1
+        kinds[self.kind] -= 1
         if not wanted[lane.who]:
             del wanted[lane.who]
-        if len(wanted) == 1:  # whoever is left is alone from here on, and no longer has to keep off for others
+        if not kinds[self.kind]:
+            del kinds[self.kind]
+        if len(wanted) == 1 or not kinds.get(self.kind):  # whoever is left no longer has to keep off for others
             for line in (self, self.other):
                 if line is not None and (sheet := line.sheets.get(lane.spreadsheet)) is not None:
                     line._schedule(sheet, 0)

@@ -140,12 +140,16 @@ class Spacing:
     Google advises one call at a time and a second between them (reference/sheets.md section 5). A lane's own calls follow
     each other by construction, so while nobody else wants the spreadsheet (`wanted_by`) only `gap_ns` counts between them;
     with others about, its own next call waits as long as theirs, or they would wait until it is done.
+    Reads and writes are dealt out one after the other, `turn_ns` at a time: while both want the spreadsheet (`kinds`), the
+    kind that started last leaves the other so long to come first.
     """
 
     gap_ns: int
     starts: tuple[tuple[int, int, str], ...] = ()
     recent: tuple[int, ...] = ()
     wanted_by: dict[str, int] = field(default_factory=dict)
+    kinds: dict[str, int] = field(default_factory=dict)
+    turn_ns: int = 0
     shut_until_ns: int = 0
     clear_ns: int = 0
 
@@ -165,6 +169,20 @@ class Spacing:
                 t = at + after
         return t
 
+    def in_turn(self, t: int, kind: str, latency_ns: int) -> int:
+        """`earliest` for a lane beside others: the kind that started last lets the other one have its turn."""
+        t = self.earliest(t, "", latency_ns)
+        while len(self.kinds) > 1:
+            last = max((start for start in self.starts if start[0] <= t), default=None)
+            if last is None or not last[2].endswith(kind):
+                return t
+            turn = last[0] + max(self.gap_ns, last[1]) + self.turn_ns
+            if turn <= t:
+                return t
+            others = [at for at, _, who in self.starts if t < at < turn and not who.endswith(kind)]
+            t = self.earliest(min([turn, *others]), "", latency_ns)
+        return t
+
     def book(self, at: int, who: str, latency_ns: int, *, past_ns: int = 0) -> None:
         """Book a start at an instant that `earliest` named. What ended before `past_ns` keeps nobody away any more."""
         start = (at, latency_ns, who)
@@ -172,14 +190,14 @@ class Spacing:
         if self.clear_ns <= past_ns or not starts:
             self.starts = (start,)
         else:
-            if starts[0][0] + max(self.gap_ns, starts[0][1]) <= past_ns:
+            if starts[0][0] + max(self.gap_ns, starts[0][1]) + self.turn_ns <= past_ns:
                 self.expire(past_ns)
                 starts, recent = self.starts, self.recent
             self.starts = (*starts, start) if not starts or start > starts[-1] else tuple(sorted((*starts, start)))
         if recent and recent[0] <= past_ns - RECENT_NS:
             recent = recent[bisect_right(recent, past_ns - RECENT_NS) :]
         self.recent = (*recent, at) if not recent or at >= recent[-1] else tuple(sorted((*recent, at)))
-        clear = at + (latency_ns if latency_ns > self.gap_ns else self.gap_ns)
+        clear = at + (latency_ns if latency_ns > self.gap_ns else self.gap_ns) + self.turn_ns
         if clear > self.clear_ns:
             self.clear_ns = clear
 
@@ -195,12 +213,14 @@ class Spacing:
 
     def expire(self, now: int) -> None:
         """Forget starts that no longer keep anybody away."""
-        self.starts = tuple([s for s in self.starts if s[0] + max(self.gap_ns, s[1]) > now])
+        self.starts = tuple([s for s in self.starts if s[0] + max(self.gap_ns, s[1]) + self.turn_ns > now])
         self.recent = self.recent[bisect_right(self.recent, now - RECENT_NS) :]
 
     def reckon(self) -> None:
         """The starts or the gap are others: know anew from when on none of them keeps anybody away (`clear_ns`)."""
-        self.clear_ns = max((at + max(self.gap_ns, latency) for at, latency, _ in self.starts), default=0)
+        self.clear_ns = max(
+            (at + max(self.gap_ns, latency) + self.turn_ns for at, latency, _ in self.starts), default=0
+        )
 
     def idle(self, now: int) -> bool:
         """Whether nothing would be lost by forgetting it."""

@@ -156,7 +156,7 @@ def test_an_owner_makes_no_more_urgent_calls_than_its_budget_and_is_never_refuse
     assert given >= 1200 * 1.2 * 60 / 60.6 * 0.45
 
 
-@pytest.mark.parametrize("kinds", [("write", "write"), ("read", "read")])
+@pytest.mark.parametrize("kinds", [("write", "write"), ("read", "write"), ("read", "read")])
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_shared_spreadsheet_is_shared(kinds: tuple[Kind, Kind], busy: bool) -> None:
     """Two holders on one spreadsheet take turns, be it two of a kind or a reader and a writer; also beside a backlog."""

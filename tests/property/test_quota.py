@@ -145,13 +145,16 @@ def test_starts_on_a_spreadsheet_keep_their_distance(asked: list[tuple[int, str,
     )
 )
 def test_trimming_a_spreadsheets_starts_changes_no_answer(asked: list[tuple[int, str, int, int]]) -> None:
-    """What is trimmed by the time keeps nobody away, be the starts that are booked near or far ahead."""
-    keeps, trims = Spacing(3), Spacing(3)
+    """What is trimmed by the time keeps nobody away, be the starts that are booked near or far ahead, alone or in turns."""
+    both = {"a": 1, "b": 1}
+    keeps, trims = Spacing(3, kinds=both, turn_ns=5), Spacing(3, kinds=both, turn_ns=5)
     now = 0
     for pause, who, latency, ahead in asked:
         now += pause
         trims.expire(now)
+        in_turn = keeps.in_turn(now + ahead, who, latency)
+        assert trims.in_turn(now + ahead, who, latency) == in_turn
         at = keeps.earliest(now + ahead, who, latency)
-        assert trims.earliest(now + ahead, who, latency) == at
+        assert trims.earliest(now + ahead, who, latency) == at <= in_turn
         keeps.book(at, who, latency)
         trims.book(at, who, latency)
