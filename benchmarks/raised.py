@@ -93,6 +93,7 @@ async def measure(setting: Setting, seconds: float) -> dict[str, Any]:
         end = time.monotonic()
         counted, after = await running.actions() - actions, seconds_of_processes()
         tasks = await running.limiter_task_seconds()
+        shown = await running.limiter_view()
         ledger = await running.ledger()
     times = arrivals(ledger)
     made = between(times, start, end)
@@ -106,6 +107,7 @@ async def measure(setting: Setting, seconds: float) -> dict[str, Any]:
         "actions_per_call": counted.total() / made,
         "bars": {"used_share": 0.95, "throttled": 0, "actions_per_call": 0.2, "workflow_task_s": 0.2},
         "actions": dict(counted),
+        "tokens_returned_share": shown.returned / shown.granted,
         "limiter_workflow_task_s": tasks,
         "by_window": by_span(times, began, end, setting.window),
         "processor_share": {name: (after[name] - spent.get(name, 0.0)) / (end - start) for name in sorted(after)},

@@ -25,13 +25,13 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from activities.store import Store
 from benchmarks import metrics
 from benchmarks.readings import arrivals
-from headgate.models import ProgressView
+from headgate.models import LimiterView, ProgressView
 from starter import submitting
 from starter.client import TemporalService
 from starter.devserver import DevServer, claim
 from starter.submitting import Wish
 from starter.temporal_cli import guarded
-from workflows.names import RATE_LIMITER_TYPE, SEARCH_ATTRIBUTES, bulk_request_id
+from workflows.names import RATE_LIMITER_TYPE, SEARCH_ATTRIBUTES, bulk_request_id, rate_limiter_id
 
 PROJECT = "bench"
 
@@ -143,6 +143,12 @@ class Rig:
         """The `progress` query."""
         handle = self.client.get_workflow_handle(bulk_request_id(request_id))
         view: ProgressView = await handle.query("progress", result_type=ProgressView)
+        return view
+
+    async def limiter_view(self) -> LimiterView:
+        """The limiter's `show` query."""
+        handle = self.client.get_workflow_handle(rate_limiter_id(PROJECT))
+        view: LimiterView = await handle.query("show", result_type=LimiterView)
         return view
 
     async def ended(self, request_id: str, within_s: float) -> ProgressView:

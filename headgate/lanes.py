@@ -35,9 +35,8 @@ MARGIN_NS = 25_000_000
 #: So many tokens may pass a busy lane before it wants none until it is free.
 PASSED_BY = 2
 FIRST_GUESS_NS = 1_000_000_000
-#: With more lanes than this, starts are gathered; an activity is started this long before its first token's time.
-GATHERS_FROM = 16
-STARTS_AHEAD_NS = 200_000_000
+#: So many lanes are worth two activities: those with early tokens are done, and told of, while the others still send.
+WORTH_TWO = 16
 
 
 @dataclass(slots=True)
@@ -150,10 +149,9 @@ class Folded:
 
 @dataclass(slots=True)
 class Lanes:
-    """The active lanes of a request, by number, in the plan's order. `starts_at_ns`: what could start waits until then."""
+    """The active lanes of a request, by number, in the plan's order."""
 
     active: dict[int, Lane] = field(default_factory=dict)
-    starts_at_ns: int = 0
 
     def admit(self, entries: Iterable[LaneEntry]) -> None:
         """Make lanes of the plan active."""
@@ -187,14 +185,7 @@ class Lanes:
         return back
 
     def starts(self, now: int, valid_for_ns: int) -> tuple[list[LaneSending], list[Unused]]:
-        """What can start now, and the tokens for which it is too late. What starts counts as under way.
-
-        With many lanes those that can start wait for others that are under way, as long as their tokens allow: one lease of
-        many lanes costs as much as one of a few.
-        """
-        self.starts_at_ns = self._gathers_until(now)
-        if self.starts_at_ns:
-            return [], self._late(now, valid_for_ns)
+        """What can start now, and the tokens for which it is too late. What starts counts as under way."""
         sendings: list[LaneSending] = []
         back: list[Unused] = []
         for number, lane in self.active.items():
@@ -207,15 +198,6 @@ class Lanes:
             if usable:
                 sendings.append(_sending(lane, usable))
         return sendings, back + self._late(now, valid_for_ns)
-
-    def _gathers_until(self, now: int) -> int:
-        """Until when lanes that could start wait for others; 0 if they need not."""
-        waiting = [lane for lane in self.active.values() if lane.waiting]
-        free = [lane.waiting[0].at_ns for lane in waiting if not lane.under_way]
-        if len(self.active) <= GATHERS_FROM or len(free) == len(waiting) or not free:
-            return 0
-        until = min(free) - STARTS_AHEAD_NS
-        return until if until > now else 0
 
     def _late(self, now: int, valid_for_ns: int) -> list[Unused]:
         """The tokens that passed while their lane was under way."""
@@ -336,6 +318,15 @@ def unused_of(grant: Grant) -> list[Unused]:
         Unused(grant_id=grant.grant_id, lane=lane, tokens=tuple(range(len(times))))
         for lane, times in grant.tokens.items()
     ]
+
+
+def parted(sendings: list[LaneSending]) -> list[tuple[LaneSending, ...]]:
+    """What starts now, as leases: many lanes as two, by the times of their first tokens; nothing as none."""
+    if len(sendings) < WORTH_TWO:
+        return [tuple(sendings)] if sendings else []
+    rising = sorted(sendings, key=lambda sending: (sending.tokens[0], sending.lane))
+    half = len(rising) // 2
+    return [tuple(rising[:half]), tuple(rising[half:])]
 
 
 def _sending(lane: Lane, tokens: list[WaitingToken]) -> LaneSending:

@@ -11,7 +11,7 @@ from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from headgate.lanes import Folded, Lanes, unused_of
+    from headgate.lanes import Folded, Lanes, parted, unused_of
     from headgate.limiter import FINISHED
     from headgate.models import (
         AbandonLane,
@@ -186,9 +186,8 @@ class BulkRequestWorkflow:
             self._back += self._lanes.hand_back_useless()
             sendings, back = self._lanes.starts(now, self._valid_for_ns)
             self._back += back
-            if sendings:
-                self._do(self._send(tuple(sendings)))
-            self._wake(self._lanes.starts_at_ns, now)
+            for lease in parted(sendings):
+                self._do(self._send(lease))
             self._resend()
         self._settle(now)
         if not self._draining and workflow.info().is_continue_as_new_suggested():
