@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +168,20 @@ async def running_stack(client: Client, folder: Path, **options: Any) -> AsyncIt
         ):
             await parts.enter_async_context(made)
         yield Stack(client, emulator, Store.open(settings.store), settings)
+
+
+@asynccontextmanager
+async def side_by_side(
+    scenarios: Mapping[str, Coroutine[Any, Any, None]],
+) -> AsyncIterator[dict[str, asyncio.Task[None]]]:
+    """Scenarios that run at the same time, since most of their time is waiting; each test awaits its own."""
+    under_way = {name: asyncio.create_task(scenario) for name, scenario in scenarios.items()}
+    try:
+        yield under_way
+    finally:
+        for one in under_way.values():
+            one.cancel()
+        await asyncio.gather(*under_way.values(), return_exceptions=True)
 
 
 def append(name: str, spreadsheet: str, **more: Any) -> dict[str, Any]:

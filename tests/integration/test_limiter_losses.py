@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final
@@ -16,7 +17,7 @@ from temporalio.service import RPCError
 
 from headgate.models import SECOND_NS, Control, Grant, LimiterSettings, Settlement, TokenRequest
 from tests.eventually import eventually
-from tests.integration.stack import Handle, Stack, append
+from tests.integration.stack import Handle, Stack, append, side_by_side
 from workflows import names
 from workflows.limiter_start import signal_with_start_limiter, start_limiter
 
@@ -85,8 +86,8 @@ async def delete(stack: Stack, project: str) -> None:
     await eventually(gone, timeout=30)
 
 
-async def lose(stack: Stack, loss: str) -> tuple[float, list[str]]:
-    """A request whose limiter is lost in the middle, to its end; when that was, and its spreadsheets."""
+async def lose(stack: Stack, loss: str) -> None:
+    """A request whose limiter is lost in the middle, to its end."""
     name = loss.replace(" ", "-")
     project, handle, sheets, lines = await started(stack, name, each=20)
     limiter = stack.limiter(project)
@@ -103,33 +104,43 @@ async def lose(stack: Stack, loss: str) -> tuple[float, list[str]]:
         await signal_with_start_limiter(stack.client, project, "resume", Control())
     else:
         await reset(stack.client, project, first="first" in loss)
-    lost_at = asyncio.get_running_loop().time()
+    lost_at = time.monotonic()
     await stack.completes(handle, lines, within=150)
     stack.within(LIMITS, *sheets)
-    return lost_at, sheets
+    went_on = [at for at in stack.arrivals(*sheets) if at > lost_at + LIMITS.window_ns / SECOND_NS]
+    assert went_on, "the limiter was lost too late to show anything"
 
 
 @pytest.fixture(scope="module")
-async def losses(stack: Stack) -> AsyncIterator[dict[str, asyncio.Task[tuple[float, list[str]]]]]:
-    """All losses side by side, each in a project of its own: most of the time is waiting."""
-    under_way = {loss: asyncio.create_task(lose(stack, loss)) for loss in LOSSES}
-    yield under_way
-    for one in under_way.values():
-        one.cancel()
+async def scenarios(stack: Stack) -> AsyncIterator[dict[str, asyncio.Task[None]]]:
+    """All of them at once, each in a project of its own."""
+    losses = {loss: lose(stack, loss) for loss in LOSSES}
+    async with side_by_side({**losses, "widow": widow(stack), "echo": everything_twice(stack)}) as under_way:
+        yield under_way
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 async def test_a_limiter_that_is_lost_costs_a_pause_and_nothing_else(
-    stack: Stack, losses: dict[str, asyncio.Task[tuple[float, list[str]]]], loss: str
+    scenarios: dict[str, asyncio.Task[None]], loss: str
 ) -> None:
-    """Whatever became of it: no window over its limit, every row once, the request completes, nobody prods."""
-    lost_at, sheets = await losses[loss]
-    went_on = [at for at in stack.arrivals(*sheets) if at > lost_at + LIMITS.window_ns / SECOND_NS]
-    assert went_on, "the test lost the limiter too late to show anything"
+    """Whatever became of it: no window over its limit, every row once, the request completes."""
+    await scenarios[loss]
 
 
-async def test_a_holder_that_is_terminated_takes_its_tokens_with_it(stack: Stack) -> None:
+async def test_a_holder_that_is_terminated_takes_its_tokens_with_it(scenarios: dict[str, asyncio.Task[None]]) -> None:
     """Its calls may be under way: they count, and whoever comes next gets what is left of the window, then all of it."""
+    await scenarios["widow"]
+
+
+async def test_messages_that_come_twice_and_out_of_order_change_nothing(
+    scenarios: dict[str, asyncio.Task[None]],
+) -> None:
+    """Every grant, demand and settlement is said a second time while it still counts, in the wrong order."""
+    await scenarios["echo"]
+
+
+async def widow(stack: Stack) -> None:
+    """A holder is terminated with tokens in hand, and another one comes."""
     project, handle, sheets, _ = await started(stack, "widow", each=40)
     heirs = [f"heir-{n}" for n in range(3)]
     stack.spreadsheets(*heirs)
@@ -164,8 +175,8 @@ async def echo(stack: Stack, workflow_id: str, seen: set[int]) -> int:
     return len(told)
 
 
-async def test_messages_that_come_twice_and_out_of_order_change_nothing(stack: Stack) -> None:
-    """Every grant, demand and settlement is said a second time while it still counts, in the wrong order."""
+async def everything_twice(stack: Stack) -> None:
+    """A request to its end, with an echo."""
     project, handle, sheets, lines = await started(stack, "echoed", each=20)
     limiter = names.rate_limiter_id(project)
     heard: dict[str, set[int]] = {handle.id: set(), limiter: set()}
