@@ -57,6 +57,7 @@ def run_round(
         line.serve(chosen, c, t)
         holder = waiter.holder
         given[holder] = (*given[holder], token) if holder in given else (token,)
-        waiter.hungry_ns = t
+        if t > waiter.hungry_ns:  # reads and writes are served one after the other
+            waiter.hungry_ns = t
         if all_served or waiter.aged:
             served(chosen, t, c)
