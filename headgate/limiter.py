@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Literal
 
 from headgate import standing as standings
 from headgate.bookings import BOOKING_LAPSES_NS, Bookings
@@ -86,7 +85,8 @@ class Limiter:
     health: Health = field(init=False)
     bookings: Bookings = field(init=False)
     queue: Queue = field(default_factory=Queue)
-    _due: list[tuple[int, Literal["age", "budget"], str]] = field(default_factory=list)
+    _due: list[tuple[int, str]] = field(default_factory=list)
+    _budgets_due: list[tuple[int, str]] = field(default_factory=list)
     _urgent: dict[str, dict[str, None]] = field(default_factory=dict)
     _rota: deque[str] = field(default_factory=deque)
     _probes: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -372,7 +372,7 @@ class Limiter:
     def look_at_budgets(self) -> None:
         """The next round looks which owners are beyond their urgent budgets."""
         for key in {*self.spent, *self.degraded}:
-            heappush(self._due, (0, "budget", key))
+            heappush(self._budgets_due, (0, key))
 
     def _rank(self, waiter: Waiter, said: TokenRequest) -> None:
         """Take what decides a holder's rank; its lanes move where it changed."""
@@ -448,33 +448,33 @@ class Limiter:
         due = since + self.settings.age_after_ns
         if not waiter.timed_ns or due < waiter.timed_ns:
             waiter.timed_ns = due
-            heappush(self._due, (due, "age", waiter.holder))
+            heappush(self._due, (due, waiter.holder))
 
     def _fall_due(self, now: int) -> None:
         """Restore owners that are inside their budget again, then raise holders that have waited long enough, longest first.
 
         At most `RAISED_AT_ONCE` holders are raised in one round, the others in the next ones.
         """
-        due = self._due
         budgets: set[str] = set()
-        waited: list[Waiter] = []
-        while due and due[0][0] <= now and len(waited) < RAISED_AT_ONCE:
-            at, what, name = heappop(due)
-            if what == "budget":
-                budgets.add(name)
-                continue
-            waiter = self.waiters.get(name)
-            if waiter is not None and waiter.timed_ns == at:
-                waited.append(waiter)
+        while self._budgets_due and self._budgets_due[0][0] <= now:
+            budgets.add(heappop(self._budgets_due)[1])
         for key in sorted(budgets):
             self._degrade(key, now)
-        for waiter in sorted(waited, key=lambda waiter: (waiter.hungry_ns, waiter.holder)):
+        due = self._due
+        waited: list[Waiter] = []
+        while due and due[0][0] <= now and len(waited) < RAISED_AT_ONCE:
+            at, holder = heappop(due)
+            waiter = self.waiters.get(holder)
+            if waiter is None or waiter.timed_ns != at:
+                continue
             waiter.timed_ns = 0
             if waiter.aged or not waiter.wants():
                 continue
-            if waiter.hungry_ns + self.settings.age_after_ns > now:
-                self._hungry(waiter, waiter.hungry_ns)  # it got a call in between
+            if waiter.hungry_ns + self.settings.age_after_ns > at:
+                self._hungry(waiter, waiter.hungry_ns)  # it got a call in between: its turn to be raised is later
                 continue
+            waited.append(waiter)
+        for waiter in sorted(waited, key=lambda waiter: (waiter.hungry_ns, waiter.holder)):
             waiter.aged = True
             self._reclass(waiter)
 
@@ -485,7 +485,7 @@ class Limiter:
         was = key in self.degraded
         if until:
             self.degraded[key] = until
-            heappush(self._due, (until, "budget", key))
+            heappush(self._budgets_due, (until, key))
         else:
             self.degraded.pop(key, None)
             if budget and not budget.times:
@@ -501,7 +501,6 @@ class Limiter:
             budget.spend(at)
             if budget.degraded_until(at):
                 self._degrade(waiter.key, now)
-        waiter.hungry_ns = max(waiter.hungry_ns, at)  # reads and writes are served one after the other
         if waiter.aged:
             waiter.aged = False
             self._reclass(waiter)
@@ -563,7 +562,7 @@ class Limiter:
             self._turns(token.kind).refund(token.served, key, weight)
             if token.served == "urgent" and key in self.spent:
                 self.spent[key].refund(token.at_ns)
-                heappush(self._due, (0, "budget", key))
+                heappush(self._budgets_due, (0, key))
             self._recheck(token)
             self._wants_again(now, holder, unused, token)
             if circuit := self.probes.pop((unused.grant_id, unused.lane), ""):

@@ -30,6 +30,8 @@ from headgate.waiting import Lane, Queue
 
 #: So many heap entries may be of no use any more, beside those of use, before the heaps are built anew.
 DEAD_ENTRIES = 10_000
+#: Later than any instant.
+NEVER_NS = 1 << 62
 
 
 @dataclass(slots=True)
@@ -54,7 +56,7 @@ class Line:
     _groups: dict[int, Group] = field(default_factory=dict)
     _sheets: dict[int, Sheet] = field(default_factory=dict)
     _known: dict[Priority, Lane | None] = field(default_factory=dict)
-    _known_at: dict[Priority, int] = field(default_factory=dict)
+    _known_until: dict[Priority, int] = field(default_factory=dict)
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
@@ -174,24 +176,37 @@ class Line:
         return None
 
     def soonest(self, end: int) -> int | None:
-        """After a round until `end`: the first instant from then on at which somebody may be served; None if nobody wants a call."""
-        if not self.turns.waiting:
-            return None
-        soon = end if any(self.heads.values()) else self.next_at()
-        return None if soon is None else self.project.earliest(max(soon, end), paced=False)
+        """After a round until `end`: the first instant from then on at which somebody could be served, but for the pace.
+
+        None if nobody wants a call.
+        """
+        waiting, soon = self.turns.waiting, end if self.turns.waiting else None
+        self._known = {}
+        while soon is not None:
+            t = self.project.earliest(soon, paced=False)
+            self.arrive(t)
+            if any(self.ready(c, t) is not None for c in waiting):
+                return t
+            soon = self.next_at()
+        return None
 
     def here(self, t: int) -> list[Priority]:
-        """The classes of which somebody could send at t, or could a moment ago and nothing has happened to it since."""
-        known = self._known
-        return [c for c in self.turns.waiting if (known[c] if c in known else self.ready(c, t)) is not None]
+        """The classes of which somebody could send at t."""
+        known, until = self._known, self._known_until
+        return [
+            c
+            for c in self.turns.waiting
+            if (known[c] if c in known and until[c] >= t else self.ready(c, t)) is not None
+        ]
 
     def ready(self, c: Priority, t: int) -> Lane | None:
         """The lane that is next in the class and can send at t; whoever could not is put where it waits."""
         best = self._known.get(c)
         if best is None:
             best = self._first(c)
-        elif self._known_at[c] == t:
+        elif self._known_until[c] >= t:
             return best
+        until = NEVER_NS
         while best is not None:
             if best.free_at_ns > t:
                 self._withdraw(best)
@@ -206,10 +221,13 @@ class Line:
                 self._withdraw(best)
                 self._park(best, ready, t)
             else:
+                times = gate.bucket.times
+                if (times and times[-1] > t) or (spacing is not None and spacing.clear_ns > t):
+                    until = t  # what is booked later may come too close
                 break
             best = self._first(c)
         self._known[c] = best
-        self._known_at[c] = t
+        self._known_until[c] = until
         return best
 
     def serve(self, lane: Lane, c: Priority, t: int) -> None:

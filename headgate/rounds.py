@@ -5,7 +5,8 @@ Rules:
 1. Time only moves forward; at each instant at which the project has room, the lanes that could send then are there, and one
    of them is served.
 2. A lane that turns out not to be ready leaves the line until it is: nobody waits behind it (`headgate.line`).
-3. A token whose turn is a paced class's waits for the pace; it does not go to another class instead.
+3. A token whose turn is a paced class's waits for the pace; it does not go to another class instead. Who could have sent
+   while it waits could have sent it: so an instant at which nothing happens is as good as none.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def run_round(
     project, turns, coming = line.project, line.turns, line.coming
     line.back_to(start)
     t = start
+    waited: list[Priority] = []
     while turns.waiting:
         t = project.earliest(t, paced=False)
         if t > end:
@@ -32,6 +34,8 @@ def run_round(
         if coming and coming[0][0] <= t:
             line.arrive(t)
         here = line.here(t)
+        if waited:
+            here = [c for c in turns.waiting if c in here or c in waited]
         if not here:
             soon = line.next_at()
             if soon is None:
@@ -43,11 +47,12 @@ def run_round(
             paced = project.earliest(t, paced=True)
             soon = line.next_at()
             if soon is not None and soon <= paced:
-                t = soon
+                t, waited = soon, here
                 continue
             t = paced
             if t > end:
                 return
+        waited = []
         chosen = line.ready(c, t)
         if chosen is None:
             continue
@@ -57,6 +62,7 @@ def run_round(
         line.serve(chosen, c, t)
         holder = waiter.holder
         given[holder] = (*given[holder], token) if holder in given else (token,)
-        waiter.hungry_ns = t
+        if t > waiter.hungry_ns:  # reads and writes are served one after the other
+            waiter.hungry_ns = t
         if all_served or waiter.aged:
             served(chosen, t, c)

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headgate.limiter import Limiter
+from headgate.models import SECOND_NS, LaneDemand, LimiterSettings, TokenRequest
 from tests.property import random_driver
-from tests.property.world import World
+from tests.property.world import EPOCH, MS, World, through_json
 
 SEEDS, STEPS = 300, 200
 
@@ -42,3 +44,26 @@ def test_a_shadow_restored_at_any_moment_decides_alike(block: int) -> None:
 def test_a_shadow_decides_alike_in_short_stories(rng: Random) -> None:
     """The same with Hypothesis as the source of chance, which tries to find short ones."""
     run(rng, 60, troubled=0.08)
+
+
+def test_of_many_that_fall_due_at_once_the_same_are_raised() -> None:
+    """Whoever got a call in between is looked at, too, but does not count among those that a round may raise."""
+    limiter = Limiter(LimiterSettings(write_per_project=90, window_ns=4 * SECOND_NS, age_after_ns=5 * SECOND_NS), EPOCH)
+    now = 1_000 * SECOND_NS
+    for n in range(200):
+        wanted = LaneDemand(lane=0, kind="write", user=f"u{n}", spreadsheet="", calls=2)
+        name = f"h{n:03}"
+        said = TokenRequest(
+            holder=name, run=1, sequence=1, epoch=EPOCH, priority="low", fairness_key=name, lanes=(wanted,)
+        )
+        limiter.request(now, said)
+    most = 0
+    for _ in range(12):
+        shadow = through_json(limiter)
+        given, also = ({name: grant.tokens for name, grant in one.grant(now).items()} for one in (limiter, shadow))
+        assert also == given
+        raised, also_raised = ({name for name, w in one.waiters.items() if w.aged} for one in (limiter, shadow))
+        assert also_raised == raised
+        most = max(most, len(raised))
+        now += 1200 * MS
+    assert most > 64, "too few were raised"

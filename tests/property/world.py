@@ -213,6 +213,7 @@ class World:
                     expires = self.now + self.settings.horizon_ns + KNOWN_NS
                     holding = Holding(stub, holder, expires, probes.get(number, ""))
                     self.holdings[grant_id, number, position] = holding
+        self.both(lambda limiter: limiter.next_round(self.now))
         self.check()
         return given
 
