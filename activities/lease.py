@@ -27,6 +27,7 @@ class LeaseInProgress:
     tell: Callable[[SendLease, LeaseReport], Awaitable[None]]
     reports: list[LaneReport] = field(default_factory=list)
     told: int = 0
+    ready_ns: int = 0
 
     async def run(self) -> LeaseReport:
         """Send everything; returns when the last lane is done."""
@@ -42,7 +43,7 @@ class LeaseInProgress:
         for failure in ended:
             if isinstance(failure, BaseException):
                 raise failure
-        return LeaseReport(lanes=tuple(self.reports), epoch=self.order.epoch)
+        return LeaseReport(lanes=tuple(self.reports), epoch=self.order.epoch, ready_ns=self.ready_ns)
 
     async def _report_early(self) -> None:
         """Tell of the lanes that are done: half-way if they are many or pressed for time, and once more if a slow call holds the rest."""
@@ -87,6 +88,8 @@ class LeaseInProgress:
                 unused.append(position)
                 continue
             began = self.sender.clock.now_ns()
+            if self.order.granted_ns and left[0] == lane.batches[0]:
+                self.ready_ns = max(self.ready_ns, began - self.order.granted_ns)
             try:
                 latest_ns = at_ns + self.order.valid_for_ns
                 advice = await self.sender.send(request, batch, state, step, at_ns, latest_ns, lane.probe)

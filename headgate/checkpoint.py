@@ -83,6 +83,7 @@ def dump(limiter: Limiter) -> LimiterCheckpoint:
         virtual=tuple((_KIND[k], PLACE[c], way) for k, line in lines.items() for c, way in line.turns.virtual.items()),
         joined=tuple(lines[kind].turns.joined for kind in KINDS),
         degraded=dict(limiter.degraded),
+        leads=dict(limiter.leads),
         counted_ns=limiter.counted_ns,
         packed=pack(_Rows(limiter).all()),
     )
@@ -92,7 +93,7 @@ def restore(saved: LimiterCheckpoint) -> Limiter:
     """The limiter that was dumped."""
     limiter = Limiter(saved.settings, saved.epoch, saved.quiet_until_ns, saved.grants)
     limiter.granted, limiter.returned, limiter.paused_by = saved.granted, saved.returned, saved.paused_by
-    limiter.counted_ns = saved.counted_ns
+    limiter.counted_ns, limiter.leads = saved.counted_ns, dict(saved.leads)
     rows, health, buckets = unpack(saved.packed), limiter.health, limiter.buckets
     buckets.expired_ns = rows.base_ns
     health.throttled, health.overloads = saved.throttled, saved.overloads

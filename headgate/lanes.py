@@ -28,6 +28,9 @@ from headgate.models import (
 
 ACTIVE_LANES = 64
 LATENCIES_KEPT = 24
+LEADS_KEPT = 16
+LEADS_NEEDED = 4
+LEAD_STEP_NS = 50_000_000
 #: From the end of a lane's call to the moment at which its next lease can send: result, workflow task, dispatch.
 TURNAROUND_NS = 40_000_000
 #: A token has to lie at least this far ahead of the end of its validity to be worth starting an activity for.
@@ -152,6 +155,20 @@ class Lanes:
     """The active lanes of a request, by number, in the plan's order."""
 
     active: dict[int, Lane] = field(default_factory=dict)
+    leads_ns: list[int] = field(default_factory=list)
+
+    def learn_lead(self, ready_ns: int) -> None:
+        """Remember how long after its grant a lease could send (0: not known)."""
+        if ready_ns > 0:
+            self.leads_ns = [*self.leads_ns[1 - LEADS_KEPT :], ready_ns]
+
+    @property
+    def lead_ns(self) -> int:
+        """How far ahead tokens should lie so that most leases are ready for them; 0 while too little is known."""
+        if len(self.leads_ns) < LEADS_NEEDED:
+            return 0
+        rising = sorted(self.leads_ns)
+        return rising[(len(rising) - 1) * 80 // 100] // LEAD_STEP_NS * LEAD_STEP_NS
 
     def admit(self, entries: Iterable[LaneEntry]) -> None:
         """Make lanes of the plan active."""

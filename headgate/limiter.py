@@ -60,6 +60,8 @@ LOOKED_AT = 8
 TOLD = 4
 #: Raising a holder moves its lanes: thousands that fall due at one instant must not stall a round.
 RAISED_AT_ONCE = 64
+#: A lead that is measured longer than this beyond the setting is not believed.
+LONGEST_LEAD_NS = 500_000_000
 FINISHED = "finished"
 
 
@@ -80,6 +82,7 @@ class Limiter:
     degraded: dict[str, int] = field(default_factory=dict)
     spent: dict[str, Budget] = field(default_factory=dict)
     counted_ns: int = 0
+    leads: dict[str, int] = field(default_factory=dict)
     buckets: Buckets = field(init=False)
     lines: dict[Kind, Line] = field(init=False)
     health: Health = field(init=False)
@@ -114,7 +117,7 @@ class Limiter:
             self.begin_anew(now)  # the holder saw a grant that we never gave
         elif 0 < said.epoch < self.epoch and not self.quiet_until_ns:
             # There was a limiter before us, and whoever started us could not see it: it was deleted.
-            self.quiet_until_ns = self.epoch + self.settings.horizon_ns + self.buckets.hold_ns
+            self.quiet_until_ns = self.epoch + self.settings.furthest_ns + self.buckets.hold_ns
             self.bookings.move(self.quiet_until_ns)
         known = self.waiters.get(said.holder)
         if known and (said.run, said.sequence) <= (known.run, known.sequence):
@@ -129,6 +132,10 @@ class Limiter:
         self._rank(waiter, said)
         waiter.run, waiter.sequence, waiter.stopped = said.run, said.sequence, said.stopped
         waiter.heard_ns = now
+        if said.lead_ns > self.settings.lead_ns and said.lanes:
+            self.leads[said.holder] = said.lead_ns
+        else:
+            self.leads.pop(said.holder, None)
         self._demand(waiter, said)
         if waiter.wants() and not (before and before[2]):
             self._hungry(waiter, now)
@@ -224,6 +231,7 @@ class Limiter:
 
     def forget(self, holder: str) -> None:
         """A holder that is gone loses its place; its tokens stay booked until they expire."""
+        self.leads.pop(holder, None)
         waiter = self.waiters.pop(holder, None)
         if waiter is not None:
             self._drop_lanes(waiter, keep=frozenset())
@@ -235,7 +243,7 @@ class Limiter:
         A new epoch, so that its numbers mean nothing any more, and quiet until all of it has left the windows.
         """
         self.epoch = max(now, self.epoch + 1)
-        self.quiet_until_ns = max(self.quiet_until_ns, now + self.settings.horizon_ns + self.buckets.hold_ns)
+        self.quiet_until_ns = max(self.quiet_until_ns, now + self.settings.furthest_ns + self.buckets.hold_ns)
         self.grants = 0
         self.leases.clear()
         self.probes.clear()
@@ -258,8 +266,8 @@ class Limiter:
             self.counted_ns = now
             for line in self.lines.values():
                 line.turns.tidy()
-        start = max(now + self.settings.lead_ns, self.quiet_until_ns)
-        end = now + self.settings.horizon_ns
+        start = max(now + self.lead_ns, self.quiet_until_ns)
+        end = now + self.reach_ns
         given: Given = {}
         self._probes = {}
 
@@ -302,12 +310,24 @@ class Limiter:
         """When the next round is worth having after one at `now`; None while nobody wants a token, or nobody may have one."""
         if self.paused_by:
             return None
-        end = now + self.settings.horizon_ns
+        end = now + self.reach_ns
         soonest = min((at for line in self.lines.values() if (at := line.soonest(end)) is not None), default=None)
         if soonest is None:
             return None
-        regular = now + self.settings.horizon_ns - self.settings.lead_ns - TIMER_LATE_NS
-        return max(regular, max(soonest, self.quiet_until_ns) - 2 * self.settings.lead_ns)
+        regular = now + self.reach_ns - self.lead_ns - TIMER_LATE_NS
+        return max(regular, max(soonest, self.quiet_until_ns) - 2 * self.lead_ns)
+
+    @property
+    def lead_ns(self) -> int:
+        """How far ahead of a round its first tokens lie: as long as grants take to become calls, by what holders measured."""
+        shortest = self.settings.lead_ns
+        return min(max(shortest, *self.leads.values()), shortest + LONGEST_LEAD_NS) if self.leads else shortest
+
+    @property
+    def reach_ns(self) -> int:
+        """How far ahead of a round its last tokens lie: the horizon, and what a longer lead takes from it, up to a limit."""
+        s = self.settings
+        return s.horizon_ns + min(self.lead_ns - s.lead_ns, s.furthest_ns - s.horizon_ns)
 
     def lanes_wanting(self) -> int:
         """How many lanes want calls."""
@@ -534,7 +554,7 @@ class Limiter:
         if self._probes:
             probes = {n: self._probes[holder, n] for n in tokens if (holder, n) in self._probes}
             self.probes.update({(grant_id, n): circuit for n, circuit in probes.items()})
-        expires_ns = now + settings.horizon_ns + MESSAGES_TAKE_NS
+        expires_ns = now + settings.furthest_ns + MESSAGES_TAKE_NS
         self.leases[grant_id] = (holder, waiter.key, waiter.weight, expires_ns, held)
         told = waiter.standing
         if told is None or told.reason or told.allowance != self._allowance:
@@ -547,6 +567,7 @@ class Limiter:
             valid_for_ns=settings.token_valid_for_ns,
             standing=told,
             probes=probes,
+            at_ns=now,
         )
 
     def _take_back(self, now: int, unused: Unused) -> None:

@@ -238,7 +238,7 @@ class Line:
         self.project.book(t, paced=paced)
         gate.bucket.book(t, paced=paced)
         if spacing is not None:
-            spacing.book(t, lane.who, lane.latency_p95_ns, past_ns=t - self.buckets.settings.horizon_ns)
+            spacing.book(t, lane.who, lane.latency_p95_ns, past_ns=t - self.buckets.settings.furthest_ns)
             if len(spacing.kinds) > 1 and self.other is not None:
                 self.other.recheck("", spreadsheet)  # it is the other kind's turn now
         del known[c]

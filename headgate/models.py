@@ -31,6 +31,10 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 # --- the limiter -----------------------------------------------------------------------------------------------------
 
 
+#: So much farther than the horizon tokens may reach, so that a pause still acts within 2 s.
+LONGEST_STRETCH_NS = 300_000_000
+
+
 class UserLimits(Message):
     """What one user may do in a window where it differs from the others; None: as everybody."""
 
@@ -65,6 +69,11 @@ class LimiterSettings(Message):
     urgent_budget: int = 0
     alerts: AlertSettings = AlertSettings()
 
+    @property
+    def furthest_ns(self) -> int:
+        """How far ahead of a round its tokens reach at the most, where grants need long to become calls."""
+        return self.horizon_ns + LONGEST_STRETCH_NS
+
 
 class LaneDemand(Message):
     """How many calls one lane could make now, and how long its calls take (from a token's time to the next free moment)."""
@@ -82,7 +91,7 @@ class TokenRequest(Message):
     """The full present demand of one holder; a later `sequence` of the same or a newer `run` replaces what was said before.
 
     `run` is the start of the holder's run (ns, so that newer means larger). `epoch` and `last_grant` are the last grant
-    seen: later ones are subtracted by the limiter. `stopped` names why a holder wants nothing (paused, cancelled) and makes
+    seen: later ones are subtracted by the limiter. `lead_ns`: so long its grants take to become calls. `stopped` names why a holder wants nothing (paused, cancelled) and makes
     `book` answer `Stopped`.
     """
 
@@ -97,6 +106,7 @@ class TokenRequest(Message):
     submitted_at_ns: int = 0
     stopped: str = ""
     lanes: tuple[LaneDemand, ...] = ()
+    lead_ns: int = 0
 
 
 class Standing(Message):
@@ -123,6 +133,7 @@ class Grant(Message):
     valid_for_ns: int = 300_000_000
     standing: Standing | None = None
     probes: dict[int, str] = {}
+    at_ns: int = 0
 
 
 class Throttling(Message):
@@ -343,13 +354,17 @@ class LaneSending(Message):
 
 
 class SendLease(Message):
-    """The input of the batch activity: all lanes of a lease that can start now, each lane's batches in order."""
+    """The input of the batch activity: all lanes of a lease that can start now, each lane's batches in order.
+
+    `granted_ns` is when their tokens were granted, where the lease starts as soon as they came (0: it does not).
+    """
 
     request: BulkRequest
     holder: str
     epoch: int
     lanes: tuple[LaneSending, ...]
     valid_for_ns: int = 300_000_000
+    granted_ns: int = 0
 
 
 class BatchDone(Message):
@@ -390,12 +405,13 @@ class LaneReport(Message):
 class LeaseReport(Message):
     """The lanes that are done; the same lane may be reported early (signal) and again (result): folding is by batch.
 
-    `epoch` is that of the grants: unused tokens of another limiter than the present one are nobody's any more (0: not said).
+    `ready_ns`: so long after its grant the lease could send (0: not known). `epoch` is that of the grants: unused tokens of another limiter than the present one are nobody's any more (0: not said).
     """
 
     lanes: tuple[LaneReport, ...]
     epoch: int = 0
     throttled: tuple[Throttling, ...] = ()
+    ready_ns: int = 0
 
 
 class ResendBatch(Message):
@@ -661,6 +677,7 @@ class LimiterCheckpoint(Message):
     virtual: tuple[tuple[int, int, int], ...] = ()
     joined: tuple[int, ...] = ()
     degraded: dict[str, int] = {}
+    leads: dict[str, int] = {}
     counted_ns: int = 0
     packed: str = ""
 

@@ -89,11 +89,13 @@ class BulkRequestWorkflow:
         self._pages: list[Page] = []
         self._back: list[Unused] = []
         self._unsettled: list[Unused] = []
+        self._granted_ns = 0
         self._settled_ns = 0
         self._throttled: list[Throttling] = []
         self._asked: dict[int, LaneDemand] | None = None
         self._asked_state = ("", "")
         self._asked_ns = 0
+        self._asked_lead_ns = 0
         self._heard_ns = 0
         self._valid_for_ns = 300_000_000
         self._allowance = 64
@@ -175,6 +177,7 @@ class BulkRequestWorkflow:
     def _step(self, now: int) -> None:
         """Fold what came in, start what can start, hand back what cannot, ask for what is wanted."""
         self._fold(now)
+        self._granted_ns = 0
         self._take_grants(now)
         held = self._paused_by or self._cancelled_by or self._draining
         if held:
@@ -187,7 +190,7 @@ class BulkRequestWorkflow:
             sendings, back = self._lanes.starts(now, self._valid_for_ns)
             self._back += back
             for lease in parted(sendings):
-                self._do(self._send(lease))
+                self._do(self._send(lease, self._granted_ns))
             self._resend()
         self._settle(now)
         if not self._draining and workflow.info().is_continue_as_new_suggested():
@@ -203,6 +206,7 @@ class BulkRequestWorkflow:
         folded = Folded()
         for report in self._reports:
             self._throttled += report.throttled
+            self._lanes.learn_lead(report.ready_ns)
             ours = report.epoch in (0, self._seen.epoch)
             for lane in report.lanes:
                 self._lanes.fold(lane, folded)
@@ -246,7 +250,7 @@ class BulkRequestWorkflow:
                 self._allowance = grant.standing.allowance
             if not grant.tokens or arrival == "again":
                 continue
-            self._valid_for_ns = grant.valid_for_ns
+            self._valid_for_ns, self._granted_ns = grant.valid_for_ns, grant.at_ns
             self._expect({lane: -len(times) for lane, times in grant.tokens.items()})
             if arrival == "late":
                 self._asked = None  # a limiter that was reset learns from our demand what it gave
@@ -294,13 +298,14 @@ class BulkRequestWorkflow:
 
     # --- activities ---------------------------------------------------------------------------------------------------
 
-    async def _send(self, sendings: tuple[LaneSending, ...]) -> None:
+    async def _send(self, sendings: tuple[LaneSending, ...], granted_ns: int) -> None:
         order = SendLease(
             request=self._request,
             holder=self._holder,
             epoch=self._seen.epoch,
             lanes=sendings,
             valid_for_ns=self._valid_for_ns,
+            granted_ns=granted_ns,
         )
         calls = sum(len(s.batches) for s in sendings)
         report = await workflow.execute_activity(
@@ -409,7 +414,9 @@ class BulkRequestWorkflow:
             submitted_at_ns=self._request.submitted_at_ns,
             stopped=control[0],
             lanes=lanes,
+            lead_ns=self._lanes.lead_ns,
         )
+        self._asked_lead_ns = self._lanes.lead_ns
         self._asked = {demand.lane: demand for demand in lanes}
         self._asked_state, self._asked_ns = control, now
         self._do(self._ask_by_activity(said) if first else self._tell("request_tokens", said))
@@ -419,6 +426,8 @@ class BulkRequestWorkflow:
         """Whether the limiter believes something else: other lanes, other counts, clearly other latencies."""
         believed = {n: d for n, d in (self._asked or {}).items() if d.calls > 0}
         if self._asked is None or believed.keys() != {d.lane for d in lanes}:
+            return True
+        if abs(self._lanes.lead_ns - self._asked_lead_ns) > LATENCY_CHANGED_NS:
             return True
         return any(
             believed[d.lane].calls != d.calls

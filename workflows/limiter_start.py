@@ -131,7 +131,7 @@ async def _said_in(
 
 def _memory_ns(settings: LimiterSettings) -> int:
     """How long after a limiter's end one of its tokens can still count: the furthest grant, its use, its window."""
-    return settings.horizon_ns + settings.token_valid_for_ns + settings.network_spread_ns + settings.window_ns
+    return settings.furthest_ns + settings.token_valid_for_ns + settings.network_spread_ns + settings.window_ns
 
 
 def _nanoseconds(instant: datetime | None) -> int:

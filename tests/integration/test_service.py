@@ -127,7 +127,7 @@ async def test_a_lost_limiter_is_quiet_and_keeps_its_quotas(service: TemporalSer
     start = await limiter_start(temporal_client, "svc-lost")
     assert start is not None
     assert start.settings == settings
-    memory_ns = settings.horizon_ns + settings.token_valid_for_ns + settings.network_spread_ns + settings.window_ns
+    memory_ns = settings.furthest_ns + settings.token_valid_for_ns + settings.network_spread_ns + settings.window_ns
     assert abs(start.quiet_until_ns - memory_ns - closed.timestamp() * 1e9) < 1e6
 
 

@@ -147,7 +147,7 @@ def test_an_owner_makes_no_more_urgent_calls_than_its_budget_and_is_never_refuse
         now = NOW + step * 1_200_000_000
         limiter.grant(now)
         for _, key, _, expires_ns, held in limiter.leases.values():
-            if expires_ns == now + 11_500_000_000 and key == "busy":
+            if expires_ns == now + 11_800_000_000 and key == "busy":
                 urgent += [token[1] for token in held if token[5] == "urgent"]
                 given += len(held)
     urgent.sort()

@@ -210,7 +210,7 @@ class World:
                     who = f"{holder}/{demand.user}/{demand.kind}"
                     stub = Stub(at, demand.kind, demand.user, demand.spreadsheet, who, demand.latency_p95_ns)
                     self._given(stub, probes.get(number, ""), open_before, rests)
-                    expires = self.now + self.settings.horizon_ns + KNOWN_NS
+                    expires = self.now + self.settings.furthest_ns + KNOWN_NS
                     holding = Holding(stub, holder, expires, probes.get(number, ""))
                     self.holdings[grant_id, number, position] = holding
         self.both(lambda limiter: limiter.next_round(self.now))

@@ -115,7 +115,7 @@ def test_a_lost_limiter_is_quiet_until_its_tokens_have_left_every_window() -> No
 
 
 #: From a limiter's end on: the furthest token that it gave, its use, its window.
-MEMORY_NS = SETTINGS.horizon_ns + SETTINGS.token_valid_for_ns + SETTINGS.network_spread_ns + SETTINGS.window_ns
+MEMORY_NS = SETTINGS.furthest_ns + SETTINGS.token_valid_for_ns + SETTINGS.network_spread_ns + SETTINGS.window_ns
 
 
 def test_a_grant_that_we_never_gave_proves_a_reset() -> None:
