@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 
 from activities.sending import Sender
 from headgate.errors import InvalidRequest, StaleToken, Unreachable
+from headgate.lanes import moments
 from headgate.models import BatchDone, LaneReport, LaneSending, LeaseReport, PlannedBatch, SendLease
 from headgate.outcomes import BatchState, TitlesNeeded
 
 SECOND_NS = 1_000_000_000
-#: A lane that is done is told of before the others if they would keep it for longer than this.
-KEEPS_AT_MOST_NS = SECOND_NS // 2
-#: A lease of so many lanes is told of half-way in any case: those that are done can be in the next one.
-MANY_LANES = 8
 
 
 @dataclass(slots=True)
@@ -48,12 +45,7 @@ class LeaseInProgress:
     async def _report_early(self) -> None:
         """Tell of the lanes that are done: half-way if they are many or pressed for time, and once more if a slow call holds the rest."""
         clock = self.sender.clock
-        ends = [lane.tokens[-1] + lane.latency_ns for lane in self.order.lanes]
-        moments = [max(ends) + KEEPS_AT_MOST_NS]
-        pressed = len(ends) >= MANY_LANES or any(lane.more for lane in self.order.lanes)
-        if pressed and max(ends) - min(ends) > KEEPS_AT_MOST_NS:
-            moments.insert(0, (max(ends) + min(ends)) // 2)
-        for moment in moments:
+        for moment in moments(self.order.lanes):
             await asyncio.sleep(max(0, moment - clock.now_ns()) / SECOND_NS)
             if self.told < len(self.reports) < len(self.order.lanes):
                 self.told = len(self.reports)

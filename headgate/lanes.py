@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from headgate.models import (
@@ -38,8 +38,13 @@ MARGIN_NS = 25_000_000
 #: So many tokens may pass a busy lane before it wants none until it is free.
 PASSED_BY = 2
 FIRST_GUESS_NS = 1_000_000_000
-#: So many lanes are worth two activities: those with early tokens are done, and told of, while the others still send.
-WORTH_TWO = 16
+#: A lane that is done is told of before the others if they would keep it for longer than this.
+KEEPS_AT_MOST_NS = 500_000_000
+#: A lease of so many lanes is told of half-way in any case: those that are done can be in the next one.
+MANY_LANES = 8
+#: With more lanes than this, starts are gathered; an activity is started this long before its first token's time.
+GATHERS_FROM = 16
+STARTS_AHEAD_NS = 250_000_000
 
 
 @dataclass(slots=True)
@@ -156,6 +161,19 @@ class Lanes:
 
     active: dict[int, Lane] = field(default_factory=dict)
     leads_ns: list[int] = field(default_factory=list)
+    reports_ns: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    leases: int = 0
+
+    def begun(self, lease: Sequence[LaneSending]) -> int:
+        """A lease is under way: know when it is going to report. Returns its number, for `ended`."""
+        self.leases += 1
+        ends = max(lane.tokens[-1] + lane.latency_ns for lane in lease)
+        self.reports_ns[self.leases] = (*moments(lease)[:-1], ends)
+        return self.leases
+
+    def ended(self, number: int) -> None:
+        """The lease has reported for the last time."""
+        self.reports_ns.pop(number, None)
 
     def learn_lead(self, ready_ns: int) -> None:
         """Remember how long after its grant a lease could send (0: not known)."""
@@ -202,7 +220,13 @@ class Lanes:
         return back
 
     def starts(self, now: int, valid_for_ns: int) -> tuple[list[LaneSending], list[Unused]]:
-        """What can start now, and the tokens for which it is too late. What starts counts as under way."""
+        """What can start now, and the tokens for which it is too late. What starts counts as under way.
+
+        With many lanes those that are free wait for a report that is due before they have to start: it frees others that can
+        go with them, and a lease of many lanes costs as much as one of a few.
+        """
+        if self._gathers(now):
+            return [], self._late(now, valid_for_ns)
         sendings: list[LaneSending] = []
         back: list[Unused] = []
         for number, lane in self.active.items():
@@ -215,6 +239,15 @@ class Lanes:
             if usable:
                 sendings.append(_sending(lane, usable))
         return sendings, back + self._late(now, valid_for_ns)
+
+    def _gathers(self, now: int) -> bool:
+        free = [lane.waiting[0].at_ns for lane in self.active.values() if lane.waiting and not lane.under_way]
+        if len(self.active) <= GATHERS_FROM or not free:
+            return False
+        first = min(free)
+        return first - STARTS_AHEAD_NS > now and any(
+            now < at <= first for reports in self.reports_ns.values() for at in reports
+        )
 
     def _late(self, now: int, valid_for_ns: int) -> list[Unused]:
         """The tokens that passed while their lane was under way."""
@@ -337,13 +370,13 @@ def unused_of(grant: Grant) -> list[Unused]:
     ]
 
 
-def parted(sendings: list[LaneSending]) -> list[tuple[LaneSending, ...]]:
-    """What starts now, as leases: many lanes as two, by the times of their first tokens; nothing as none."""
-    if len(sendings) < WORTH_TWO:
-        return [tuple(sendings)] if sendings else []
-    rising = sorted(sendings, key=lambda sending: (sending.tokens[0], sending.lane))
-    half = len(rising) // 2
-    return [tuple(rising[:half]), tuple(rising[half:])]
+def moments(lanes: Sequence[LaneSending]) -> list[int]:
+    """When a lease tells of lanes that are done while others still send (ns): half-way if they are many or pressed, and late."""
+    ends = [lane.tokens[-1] + lane.latency_ns for lane in lanes]
+    first, last = min(ends), max(ends)
+    pressed = len(lanes) >= MANY_LANES or any(lane.more for lane in lanes)
+    half_way = [(first + last) // 2] if pressed and last - first > KEEPS_AT_MOST_NS else []
+    return [*half_way, last + KEEPS_AT_MOST_NS]
 
 
 def _sending(lane: Lane, tokens: list[WaitingToken]) -> LaneSending:

@@ -11,7 +11,7 @@ from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from headgate.lanes import Folded, Lanes, parted, unused_of
+    from headgate.lanes import Folded, Lanes, unused_of
     from headgate.limiter import FINISHED
     from headgate.models import (
         AbandonLane,
@@ -189,8 +189,8 @@ class BulkRequestWorkflow:
             self._back += self._lanes.hand_back_useless()
             sendings, back = self._lanes.starts(now, self._valid_for_ns)
             self._back += back
-            for lease in parted(sendings):
-                self._do(self._send(lease, self._granted_ns))
+            if sendings:
+                self._do(self._send(tuple(sendings), self._granted_ns))
             self._resend()
         self._settle(now)
         if not self._draining and workflow.info().is_continue_as_new_suggested():
@@ -307,6 +307,7 @@ class BulkRequestWorkflow:
             valid_for_ns=self._valid_for_ns,
             granted_ns=granted_ns,
         )
+        number = self._lanes.begun(sendings)
         calls = sum(len(s.batches) for s in sendings)
         report = await workflow.execute_activity(
             "send_lease",
@@ -315,6 +316,7 @@ class BulkRequestWorkflow:
             summary=f"{calls} calls in {len(sendings)} lanes",
             **policies.SEND,
         )
+        self._lanes.ended(number)
         self._reports.append(report)
 
     async def _resend_one(self, number: int, order: ResendBatch) -> None:
