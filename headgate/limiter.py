@@ -159,6 +159,8 @@ class Limiter:
                     self.health.probe_returned(now, place.probe)
         for throttling in said.throttled:
             self.health.throttle(now, throttling)
+            if throttling.scope == "user":  # a slower pace is counted from an earlier instant
+                self.lines[throttling.kind].recheck(throttling.user)
         if said.throttled:
             self.bookings.move(self.quiet_until_ns)
         opened = [self.health.overloaded(now, overload.spreadsheet) for overload in said.overloads]

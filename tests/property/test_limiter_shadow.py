@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headgate.limiter import Limiter
-from headgate.models import SECOND_NS, LaneDemand, LimiterSettings, TokenRequest
+from headgate.models import SECOND_NS, LaneDemand, LimiterSettings, Settlement, Throttling, TokenRequest
 from tests.property import random_driver
 from tests.property.world import EPOCH, MS, World, through_json
 
@@ -67,3 +67,22 @@ def test_of_many_that_fall_due_at_once_the_same_are_raised() -> None:
         most = max(most, len(raised))
         now += 1200 * MS
     assert most > 64, "too few were raised"
+
+
+def test_a_second_429_that_slows_a_user_down_keeps_nobody_waiting_for_the_pace_of_the_first() -> None:
+    """A slower pace is counted from an earlier instant, so the door that the first one closed may open sooner."""
+    limiter = Limiter(LimiterSettings(write_per_user=6, window_ns=20 * SECOND_NS), EPOCH)
+    now = 1_000 * SECOND_NS
+    wanted = LaneDemand(lane=0, kind="write", user="u", spreadsheet="", calls=99, latency_ns=1)
+    limiter.request(now, TokenRequest(holder="h", run=1, sequence=1, epoch=EPOCH, priority="urgent", lanes=(wanted,)))
+    slower = Settlement(holder="", epoch=EPOCH, throttled=(Throttling(kind="write", scope="user", user="u"),))
+    for n in range(8):
+        if n == 2:
+            limiter.settle(now - 3 * SECOND_NS, slower)
+        limiter.grant(now)
+        now += 3 * SECOND_NS
+    limiter.settle(now - SECOND_NS, slower)
+    now += SECOND_NS
+    shadow = through_json(limiter)
+    given, also = ({name: grant.tokens for name, grant in one.grant(now).items()} for one in (limiter, shadow))
+    assert also == given != {}
