@@ -34,6 +34,7 @@ SHOW_EVERY_NS = 10 * SECOND_NS
 #: While nobody wants a token, an alert that lasts is looked at this often: it has to end some time.
 WATCH_EVERY_NS = 30 * SECOND_NS
 FEW_LANES = 8
+NEVER_NS = 1 << 62
 
 
 @workflow.defn(name=names.RATE_LIMITER_TYPE)
@@ -61,6 +62,7 @@ class RateLimiterWorkflow:
         self._was_reset = False
         self._told_ns = 0
         self._shown_ns = 0
+        self._next_ns = 0
         self._outgoing: set[asyncio.Task[None]] = set()
         self._raising: set[asyncio.Task[None]] = set()
         workflow.register_random_seed_callback(self._note_reset)
@@ -110,9 +112,11 @@ class RateLimiterWorkflow:
         description="Tokens that were not used, 429s, failures; sent by bulk requests and their activities"
     )
     def settle(self, said: Settlement | None = None) -> None:
-        # Few lanes notice a round's wait for a token that came back; with many, another lane has long taken it.
+        # Few lanes notice a round's wait for a token that came back; with many, another lane has long taken it, if there are
+        # rounds: where all lanes had got what they wanted, there are none.
         if said and self._limiter.settle(self._now(), said):
-            self._woken = self._woken or bool(said.probed) or self._limiter.lanes_wanting() <= FEW_LANES
+            far = self._next_ns > self._now() + STANDING_EVERY_NS
+            self._woken = self._woken or far or bool(said.probed) or self._limiter.lanes_wanting() <= FEW_LANES
 
     @workflow.signal(description='Set the quotas, e.g. {"read_per_user": 60}; acts at once')
     def configure(self, settings: LimiterSettings | None = None) -> None:
@@ -165,6 +169,7 @@ class RateLimiterWorkflow:
         """Wait for the next round, or without a timer while nobody wants a token and nothing has to be watched."""
         if until is None and self._alerts.watching:
             until = now + WATCH_EVERY_NS
+        self._next_ns = NEVER_NS if until is None else until
         if until is None:
             await workflow.wait_condition(lambda: self._woken or self._should_continue())
             return
