@@ -213,17 +213,15 @@ class Line:
                 self._come(best, best.free_at_ns)
             elif (ready := (gate := self._gates[best.gate]).bucket.earliest(t, paced=gate.paced)) > t:
                 self._close(gate, ready, t)
-            elif (
-                (spacing := best.spacing) is not None
-                and (spacing.clear_ns > t or spacing.shut_until_ns > t)
-                and (ready := self._sheet_ready(best, spacing, t)) > t
-            ):
+            elif (spacing := best.spacing) is not None and (spacing.clear_ns > t or spacing.shut_until_ns > t):
+                if (ready := self._sheet_ready(best, spacing, t)) <= t:
+                    until = t  # what is booked ahead may come too close a moment later
+                    break
                 self._withdraw(best)
                 self._park(best, ready, t)
             else:
-                times = gate.bucket.times
-                if (times and times[-1] > t) or (spacing is not None and spacing.clear_ns > t):
-                    until = t  # what is booked later may come too close
+                if (times := gate.bucket.times) and times[-1] > t:
+                    until = t
                 break
             best = self._first(c)
         self._known[c] = best
