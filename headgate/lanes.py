@@ -42,7 +42,8 @@ FIRST_GUESS_NS = 1_000_000_000
 KEEPS_AT_MOST_NS = 500_000_000
 #: A lease of so many lanes is told of half-way in any case: those that are done can be in the next one.
 MANY_LANES = 8
-#: With more lanes than this, starts are gathered; an activity is started this long before its first token's time.
+#: With more lanes than this, starts are gathered; an activity is started this long before its first token's time,
+#: or as long as leases have shown to need.
 GATHERS_FROM = 16
 STARTS_AHEAD_NS = 250_000_000
 
@@ -245,8 +246,9 @@ class Lanes:
         if len(self.active) <= GATHERS_FROM or not free:
             return False
         first = min(free)
-        return first - STARTS_AHEAD_NS > now and any(
-            now < at <= first for reports in self.reports_ns.values() for at in reports
+        ahead = max(STARTS_AHEAD_NS, self.lead_ns)
+        return first - ahead > now and any(
+            now < at <= first - ahead for reports in self.reports_ns.values() for at in reports
         )
 
     def _late(self, now: int, valid_for_ns: int) -> list[Unused]:
