@@ -238,7 +238,7 @@ class Lanes:
             usable, useless = self._usable(lane, now + MARGIN_NS - valid_for_ns)
             back += _unused(number, useless)
             if usable:
-                sendings.append(_sending(lane, usable))
+                sendings.append(_sending(lane, usable, few=len(self.active) <= GATHERS_FROM))
         return sendings, back + self._late(now, valid_for_ns)
 
     def _gathers(self, now: int) -> bool:
@@ -381,7 +381,7 @@ def moments(lanes: Sequence[LaneSending]) -> list[int]:
     return [*half_way, last + KEEPS_AT_MOST_NS]
 
 
-def _sending(lane: Lane, tokens: list[WaitingToken]) -> LaneSending:
+def _sending(lane: Lane, tokens: list[WaitingToken], *, few: bool) -> LaneSending:
     first = lane.entry.first_batch + lane.position
     lane.under_way = len(tokens)
     lane.grant_id = tokens[0].grant_id
@@ -397,7 +397,7 @@ def _sending(lane: Lane, tokens: list[WaitingToken]) -> LaneSending:
         token_positions=tuple(t.place for t in tokens),
         first_batch=lane.entry.first_batch,
         look_up=lane.entry.look_up,
-        more=pressed and lane.position + len(tokens) < lane.entry.batches,
+        more=few and pressed and lane.position + len(tokens) < lane.entry.batches,
         swept=lane.swept,
         latency_ns=lane.spacing()[0],
         probe=tokens[0].probe,
