@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from headgate.models import Grant, LaneDemand, Settlement, TokenRequest, Unused
 from tests.eventually import eventually
-from tests.integration.stack import FAST, running_stack
+from tests.integration.stack import FAST, Stack
 from workflows.limiter_start import signal_with_start_limiter
 
 LANES = 12
@@ -36,13 +34,10 @@ class Collects:
         return self.grants
 
 
-async def test_tokens_that_come_back_from_many_lanes_are_given_again(temporal_client: Client, tmp_path: Path) -> None:
+async def test_tokens_that_come_back_from_many_lanes_are_given_again(stack: Stack, temporal_client: Client) -> None:
     """All lanes were served, so there is no next round; then all of their tokens come back, and nobody asks again."""
-    queue = "collects"
-    async with (
-        running_stack(temporal_client, tmp_path) as stack,
-        Worker(temporal_client, task_queue=queue, workflows=[Collects], workflow_runner=UnsandboxedWorkflowRunner()),
-    ):
+    queue, runner = "collects", UnsandboxedWorkflowRunner()
+    async with Worker(temporal_client, task_queue=queue, workflows=[Collects], workflow_runner=runner):
         project = await stack.project(FAST)
         holder = await temporal_client.start_workflow(Collects.run, id=f"holder-of-{project}", task_queue=queue)
         demands = tuple(
@@ -56,12 +51,12 @@ async def test_tokens_that_come_back_from_many_lanes_are_given_again(temporal_cl
             grants = await holder.query(Collects.taken)
             return grants if sum(len(grant.tokens) for grant in grants) == times * LANES else None
 
-        first = await eventually(lambda: all_served(1), timeout=20)
+        first = await eventually(lambda: all_served(1), timeout=60)
         assert first is not None
         unused = tuple(
             Unused(grant_id=grant.grant_id, lane=lane, tokens=(0,)) for grant in first for lane in grant.tokens
         )
         back = Settlement(holder=holder.id, epoch=first[0].epoch, unused=unused)
         await signal_with_start_limiter(temporal_client, project, "settle", back)
-        await eventually(lambda: all_served(2), timeout=20)
+        await eventually(lambda: all_served(2), timeout=60)
         await holder.terminate()

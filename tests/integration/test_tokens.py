@@ -101,9 +101,8 @@ async def test_a_script_that_leaves_early_hands_its_tokens_back(stack: Stack) ->
         for refused in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(refused, InvalidRequest)
         after = await limiter(stack, project)
-        assert after.returned == before.returned + 4
-        assert after.booked == PER_WINDOW
-        async with asyncio.timeout(WINDOW + 4):
+        assert (before.booked, after.booked) == (PER_WINDOW + 4, PER_WINDOW)
+        async with asyncio.timeout(2 * WINDOW + 10):  # places that were left have moved their owner's clock on
             async with headgate_tokens(project, "bot", "read", calls=PER_WINDOW, client=stack.client) as tokens:
                 async for _ in tokens:
                     await read()
@@ -131,7 +130,7 @@ async def test_a_cancelled_script_hands_its_tokens_back(stack: Stack) -> None:
     with suppress(asyncio.CancelledError):
         await running
     view = await limiter(stack, project)
-    assert (view.booked, view.returned) == (PER_WINDOW, PER_WINDOW)
+    assert view.booked == PER_WINDOW
 
 
 async def test_a_limiter_is_started_where_there_is_none(stack: Stack) -> None:
