@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from headgate.buckets import Buckets
-from headgate.models import SECOND_NS, Booking, Kind, Priority
+from headgate.health import KINDS
+from headgate.models import SECOND_NS, Booking, Priority
 from headgate.ordering import CLASSES, Turns
 from headgate.waiting import Place, Token
 
@@ -24,7 +25,6 @@ BOOKING_LAPSES_NS = 10 * SECOND_NS
 BOOKED_AT_ONCE = 4
 #: However small an owner's share is, it is served now and then.
 LEAST_SHARE = 0.001
-KINDS: tuple[Kind, ...] = ("read", "write")
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ class Bookings:
         moved = [
             place
             for place in self.places.values()
-            if not place.given and (every or self._barred(place.token, quiet_until_ns))
+            if not place.given and (every or self.barred(place.token, quiet_until_ns))
         ]
         for place in moved:
             self._free(place.token)
@@ -89,9 +89,10 @@ class Bookings:
             place.token = self._ahead(max(place.token.at_ns, quiet_until_ns), place.token, place.latency_ns)
             place.lapses_ns = max(place.lapses_ns, place.token.at_ns + BOOKING_LAPSES_NS)
 
-    def _barred(self, token: Token, quiet_until_ns: int) -> bool:
+    def barred(self, token: Token, since_ns: int) -> bool:
+        """Whether a token cannot be used: it lies before `since_ns`, or where its buckets rest after a 429."""
         path = (self.buckets.project(token.kind), self.buckets.user(token.kind, token.user))
-        return token.at_ns < max(quiet_until_ns, *(bucket.shut_until_ns for bucket in path))
+        return token.at_ns < max(since_ns, *(bucket.shut_until_ns for bucket in path))
 
     def _free(self, token: Token) -> None:
         self.buckets.give_back(token)

@@ -22,8 +22,9 @@ CEILING_REGROWS_NS = 100 * SECOND_NS
 SAME_EVENT_NS = 1_500_000_000
 #: A ceiling is not taken from a shorter time between two 429s; and so many calls may be due to unevenness alone.
 LEAST_SAMPLE_NS = SECOND_NS
-KNOWN_EVENTS = 2
 UNEVEN_CALLS = 7
+#: Where others were known before a series began, so many of its further events are laid to unevenness.
+KNOWN_EVENTS = 2
 #: At the ceiling itself the slightest unevenness would be a 429.
 MARGIN = 0.98
 

@@ -24,6 +24,7 @@ from heapq import heappop, heappush
 from headgate import standing as standings
 from headgate.bookings import BOOKING_LAPSES_NS, Bookings
 from headgate.buckets import Buckets
+from headgate.circuits import PROBE_LOST_NS
 from headgate.health import KINDS, Health
 from headgate.leases import Given, Held, Lease, count, take_out
 from headgate.line import Line
@@ -184,7 +185,7 @@ class Limiter:
             return self._probe(now, booking, circuit)
         soonest = now + self.settings.lead_ns // 5
         place = self.bookings.places.get(booking.id)
-        if place is not None and not place.given and self._overtaken(place, soonest):
+        if place is not None and not place.given and self.bookings.barred(place.token, soonest):
             self.bookings.move_on(place, max(soonest, self.quiet_until_ns))
         elif place is None or place.token.at_ns < soonest:
             self.bookings.drop(booking.id, self._turns)
@@ -628,12 +629,6 @@ class Limiter:
         soonest = max(soonest, self.quiet_until_ns)
         return self.bookings.take(soonest, booking, served, self._turns(booking.kind))
 
-    def _overtaken(self, place: Place, soonest: int) -> bool:
-        """Whether a place's token cannot be used any more: it is too late for it, or its buckets rest after a 429."""
-        at, token = place.token.at_ns, place.token
-        project, own = self.buckets.project(token.kind), self.buckets.user(token.kind, token.user)
-        return at < soonest or at < max(project.shut_until_ns, own.shut_until_ns)
-
     def _probe(self, now: int, booking: Booking, name: str) -> BookingAnswer:
         """While a circuit is open its next probe's token goes to whoever asks for it in time; the others come back after it."""
         circuit = self.health.circuits[name]
@@ -643,7 +638,7 @@ class Limiter:
             return Booked(at_ns=place.token.at_ns, probe=name)  # its answer got lost
         self.bookings.drop(booking.id, self._turns)
         if circuit.out_until_ns > now:
-            known = circuit.out_until_ns - ASK_AGAIN_NS + PROBE_KNOWN_NS
+            known = circuit.out_until_ns - PROBE_LOST_NS + PROBE_KNOWN_NS
             return NotUntil(at_ns=max(known, now + SECOND_NS // 2), why=self.health.why(name))
         if circuit.probe_at_ns > now + self.settings.horizon_ns:
             return NotUntil(at_ns=circuit.probe_at_ns - self.settings.lead_ns, why=self.health.why(name))

@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from headgate.alerts import Alerts
+    from headgate.alerts import OBSERVE_EVERY_NS, Alerts
     from headgate.checkpoint import dump, restore
     from headgate.details import details, readings
     from headgate.health import KINDS
@@ -30,7 +30,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows import names, policies
 
 STANDING_EVERY_NS = 2 * SECOND_NS
-SHOW_EVERY_NS = 10 * SECOND_NS
 #: While nobody wants a token, an alert that lasts is looked at this often: it has to end some time.
 WATCH_EVERY_NS = 30 * SECOND_NS
 FEW_LANES = 8
@@ -78,7 +77,7 @@ class RateLimiterWorkflow:
                 self._told_ns = now
                 for holder, grant in self._limiter.standings(now).items():
                     self._tell(holder, grant)
-            if now - self._shown_ns >= SHOW_EVERY_NS:
+            if now - self._shown_ns >= OBSERVE_EVERY_NS:
                 self._shown_ns = now
                 self._show(now)
             self._woken = False
