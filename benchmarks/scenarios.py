@@ -117,6 +117,8 @@ FLOOR_ROWS: Final = (
     FloorRow("urgent and normal", (_class("urgent"), _class("normal"))),
     FloorRow("normal and low", (_class("normal"), _class("low"))),
     FloorRow("low has one lane, normal two", (_class("urgent"), _class("normal", lanes=2), _class("low", lanes=1))),
+    FloorRow("low has one lane, urgent sixty", (_class("urgent", lanes=60), _class("normal"), _class("low", lanes=1))),
+    FloorRow("urgent joins", (_class("urgent", (40.0, FOREVER_S)), _class("normal", lanes=2), _class("low", lanes=1))),
     FloorRow("urgent comes and goes", (_class("urgent", *_EVERY_45_S), _class("normal"), _class("low"))),
     FloorRow("normal comes and goes", (_class("urgent"), _class("normal", *_THREE_TIMES), _class("low"))),
     FloorRow("low comes and goes", (_class("urgent"), _class("normal"), _class("low", *_THREE_TIMES))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from headgate.models import Kind, LimiterSettings
+from headgate.ordering import rush
 from headgate.quota import Bucket, Spacing
 from headgate.waiting import Token
 
@@ -91,7 +92,7 @@ class Buckets:
         for name, bucket in self.quotas.items():
             fresh = self._new(name)
             bucket.limit, bucket.hold_ns = fresh.limit, fresh.hold_ns
-            bucket.interval_ns, bucket.burst = fresh.interval_ns, fresh.burst
+            bucket.interval_ns, bucket.burst, bucket.rush = fresh.interval_ns, fresh.burst, fresh.rush
         for spacing in self.spacings.values():
             spacing.gap_ns, spacing.turn_ns = settings.spreadsheet_spacing_ns, settings.horizon_ns
             spacing.reckon()
@@ -157,4 +158,5 @@ class Buckets:
             hold_ns=self.hold_ns,
             interval_ns=int(self.hold_ns / (self.settings.pace * limit)),
             burst=max(1, int(self.settings.burst * limit)),
+            rush=rush(limit) if name.startswith("project") else 0,
         )

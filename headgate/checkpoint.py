@@ -148,6 +148,7 @@ class _Rows:
             turns=tuple([row for kind in KINDS for row in self.turns(kind)]),
             clocks=limiter.bookings.clocks,
             spent={key: tuple(budget.times) for key, budget in limiter.spent.items()},
+            rushed=tuple([(_KIND[k], limiter.buckets.project(k).rushed_until_ns - self.base) for k in KINDS]),
         )
         return rows.model_copy(update={"names": tuple(self.places)})  # all of them are known only now
 
@@ -264,6 +265,8 @@ def _together(limiter: Limiter, kind: str) -> list[int]:
 
 def _restore_buckets(limiter: Limiter, rows: LimiterRows) -> None:
     buckets, base = limiter.buckets, rows.base_ns
+    for number, rushed in rows.rushed:
+        buckets.project(KINDS[number]).rushed_until_ns = rushed + base
     merged: list[Kind] = []
     for number, user, paced, shut, worst, steps in rows.buckets:
         kind = KINDS[number]

@@ -102,7 +102,7 @@ class Limiter:
         self.buckets = Buckets(self.settings)
         self.health = Health(self.buckets)
         self.bookings = Bookings(self.buckets, self._recheck)
-        self.lines = {kind: Line(kind, self.buckets, Turns(self._floors()), self.queue) for kind in KINDS}
+        self.lines = {kind: Line(kind, self.buckets, self._new_turns(kind), self.queue) for kind in KINDS}
         self.lines["read"].other, self.lines["write"].other = self.lines["write"], self.lines["read"]
 
     @property
@@ -210,7 +210,7 @@ class Limiter:
         self.bookings.move(self.quiet_until_ns, every=True)
         self.health.trust_configured()
         for line in self.lines.values():
-            line.turns.reset(self._floors())
+            line.turns.reset(self._floors(), line.project.rush)
             line.rebuild(self._lanes(line.kind))
         for waiter in self.waiters.values():
             if waiter.wants():
@@ -653,6 +653,9 @@ class Limiter:
 
     def _paused(self) -> str:
         return f"project paused by {self.paused_by}"
+
+    def _new_turns(self, kind: Kind) -> Turns:
+        return Turns(self._floors(), self.buckets.project(kind).rush)
 
     def _floors(self) -> dict[Priority, float]:
         s = self.settings

@@ -623,6 +623,8 @@ class CircuitCheckpoint(Message):
 #: Names are places in the checkpoint's names, kinds 0 (read) or 1 (write), classes 0 to 2, instants counted from `base_ns`.
 #: kind, user (-1: the project), paced_until, shut_until_ns, worst, times (each from the one before; None: the users' together).
 BucketRow = tuple[int, int, int, int, int, tuple[int, ...] | None]
+#: kind, rushed_until.
+RushRow = tuple[int, int]
 #: spreadsheet, starts (at, latency, holder and user, kind of who starts), recent starts (each from the one before).
 SpacingRow = tuple[int, tuple[tuple[int, int, int, int, str], ...], tuple[int, ...]]
 #: lane, kind, user, spreadsheet, calls, latency_ns, latency_p95_ns, free_at.
@@ -652,6 +654,7 @@ class LimiterRows(Message):
     turns: tuple[TurnRow, ...] = ()
     clocks: dict[str, int] = {}
     spent: dict[str, tuple[int, ...]] = {}
+    rushed: tuple[RushRow, ...] = ()
 
 
 class LimiterCheckpoint(Message):

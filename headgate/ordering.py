@@ -28,6 +28,9 @@ LEAST_WEIGHT = 0.001
 KEPT_CALLS = 16
 #: A class whose later attempts were served out of turn stands at most so many calls behind for it.
 MOST_OWED = 4.0
+ONE_CALL: dict[Priority, float] = dict.fromkeys(CLASSES, 1.0)
+#: While others wait, urgent may be so much of the project's limit ahead of an even pace.
+RUSH = 0.15
 BUDGET_WINDOW_NS = 10 * 60 * SECOND_NS
 
 
@@ -39,6 +42,14 @@ def shares(floors: Mapping[Priority, float], backlogged: Sequence[Priority]) -> 
     found = {c: floors[c] for c in backlogged}
     found[backlogged[0]] += 1.0 - sum(found.values())
     return found
+
+
+def rush(limit: int) -> int:
+    """So many calls urgent may be ahead of an even pace while others wait: a lane takes its class's floor one call after another.
+
+    A minute's quota that is gone in 24 s leaves a class of one lane (1.2 s a call) 20 calls of it, not the 30 of its floor.
+    """
+    return max(1, int(RUSH * limit))
 
 
 def served_as(priority: Priority, *, degraded: bool, aged: bool) -> Priority:
@@ -62,6 +73,12 @@ def stride(weight: float) -> int:
 def grams(weight: float) -> int:
     """A weight in whole numbers, so that a sum of many comes back to nothing."""
     return max(1, int(1000 * max(weight, LEAST_WEIGHT)))
+
+
+def _more(credit: float, more: float, kept: float) -> float:
+    """A credit that grows as far as it may be kept; what it is beyond that already stays."""
+    grown = credit + more
+    return grown if grown < kept else max(credit, kept)
 
 
 @dataclass(slots=True)
@@ -98,6 +115,7 @@ class Turns:
     """The state of the turns of one kind: credits of classes, turns of owners; `waiting` are the classes with a backlog, in order."""
 
     floors: Mapping[Priority, float]
+    rush: int = 0
     credits: dict[Priority, float] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0.0))
     turns: dict[tuple[Priority, str], Turn] = field(default_factory=dict)
     virtual: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
@@ -105,7 +123,12 @@ class Turns:
     weighing: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
     joined: int = 0
     waiting: tuple[Priority, ...] = ()
+    kept: dict[Priority, float] = field(default_factory=dict)
     _shares: dict[tuple[Priority, ...], dict[Priority, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Know what each class may keep."""
+        self.reset(self.floors, self.rush)
 
     # --- floors -------------------------------------------------------------------------------------------------------
 
@@ -128,19 +151,19 @@ class Turns:
     def charge(self, served: Priority, key: str, weight: float, here: Sequence[Priority]) -> None:
         """One call went to `key` in `served`: the class pays one call, the owner one stride; what was lent is not owed.
 
-        `here` are the classes that could have sent it. One that wants calls and could not keeps its share up to one call, so
-        that it is next when it can.
+        `here` are the classes that could have sent it. One that wants calls and could not keeps its share, so that it is next
+        when it can: up to one call, and beside urgent its floor of what that may rush ahead.
         """
         credits, waiting = self.credits, self.waiting
+        kept = self.kept if "urgent" in waiting else ONE_CALL
         if len(here) > 1:
             for c, share in self._shared(waiting if len(here) == len(waiting) else tuple(here)).items():
-                credit = credits[c] + share
-                credits[c] = credit if credit < 1.0 else 1.0
+                credits[c] = _more(credits[c], share, kept[c])
             credits[served] = max(credits[served] - 1.0, -MOST_OWED)
         if len(waiting) > len(here):
             for c, share in self._shared(waiting).items():
                 if c not in here:
-                    credits[c] = min(credits[c] + share, 1.0)
+                    credits[c] = _more(credits[c], share, kept[c])
         turn = self.turns.get((served, key))
         if turn is None:
             return
@@ -161,7 +184,7 @@ class Turns:
 
     def refund(self, served: Priority, key: str, weight: float) -> None:
         """A token that was not used is taken off what its class and its owner pay next."""
-        self.credits[served] = min(self.credits[served] + 1.0, 1.0)
+        self.credits[served] = _more(self.credits[served], 1.0, 1.0)
         turn = self.turns.get((served, key))
         if turn is not None:
             turn.owed += stride(weight)
@@ -171,9 +194,10 @@ class Turns:
         """The share of each class with a backlog."""
         return self._shared(self.waiting)
 
-    def reset(self, floors: Mapping[Priority, float]) -> None:
-        """New floors act from the next token on."""
-        self.floors = floors
+    def reset(self, floors: Mapping[Priority, float], rush: int) -> None:
+        """New floors, and a new rush, act from the next token on."""
+        self.floors, self.rush = floors, rush
+        self.kept = {c: 1.0 + (rush * floors[c] if c != "urgent" else 0.0) for c in CLASSES}
         self._shares = {}
 
     def _shared(self, waiting: tuple[Priority, ...]) -> dict[Priority, float]:

@@ -8,6 +8,7 @@ Rules:
 3. Tokens may be booked in any order and given back; giving one back never breaks rule 2.
 4. Pacing (normal and low) is a smoothness, not a safety: beyond a burst from idle at most `pace` x limit / (window + slack)
    tokens a second (design section 4, point 1). Urgent tokens are neither paced nor charged to the pace.
+   A *rush* is what an urgent one may go ahead while others wait: beyond `rush` from idle the same rate, charged by all.
 5. A learned ceiling is a pace for every token, urgent ones too: others use the same quota, so what is left comes at a rate.
 """
 
@@ -31,8 +32,10 @@ class Bucket:
     hold_ns: int
     interval_ns: int
     burst: int
+    rush: int = 0
     times: list[int] = field(default_factory=list)
     paced_until_ns: int = 0
+    rushed_until_ns: int = 0
     shut_until_ns: int = 0
     ceiling_interval_ns: int = 0
     ceiled_until_ns: int = 0
@@ -72,6 +75,10 @@ class Bucket:
         """The first instant at which the pace alone lets a token go."""
         return self.paced_until_ns - self.burst * self.interval_ns
 
+    def rushed_from(self) -> int:
+        """The first instant at which the rush lets an urgent token go while others wait."""
+        return self.rushed_until_ns - self.rush * self.interval_ns
+
     def _crowded(self, p: int, t: int) -> int:
         """0 if a token at t, put at place p, leaves rule 2 whole for those behind it; else the first place worth trying next.
 
@@ -95,6 +102,9 @@ class Bucket:
         if paced:
             until = self.paced_until_ns
             self.paced_until_ns = (until if until > at else at) + self.interval_ns
+        if self.rush:
+            until = self.rushed_until_ns
+            self.rushed_until_ns = (until if until > at else at) + self.interval_ns
         if self.ceiling_interval_ns:
             self.ceiled_until_ns = max(self.ceiled_until_ns, at) + self.ceiling_interval_ns
 
@@ -106,6 +116,8 @@ class Bucket:
         del self.times[place]
         if paced:
             self.paced_until_ns -= self.interval_ns
+        if self.rush:
+            self.rushed_until_ns -= self.interval_ns
         if self.ceiling_interval_ns:
             self.ceiled_until_ns -= self.ceiling_interval_ns
         return True

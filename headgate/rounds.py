@@ -5,8 +5,9 @@ Rules:
 1. Time only moves forward; at each instant at which the project has room, the lanes that could send then are there, and one
    of them is served.
 2. A lane that turns out not to be ready leaves the line until it is: nobody waits behind it (`headgate.line`).
-3. A token whose turn is a paced class's waits for the pace; it does not go to another class instead. Who could have sent
-   while it waits could have sent it: so an instant at which nothing happens is as good as none.
+3. A token whose turn is a paced class's waits for the pace, and beside others an urgent one for the rush; it does not go to
+   another class instead. Who could have sent while it waits could have sent it: so an instant at which nothing happens is as
+   good as none.
 """
 
 from __future__ import annotations
@@ -43,13 +44,19 @@ def run_round(
             t = max(t, soon)
             continue
         c = turns.choose(here)
-        if c != "urgent" and project.paced_from() > t:
-            paced = project.earliest(t, paced=True)
+        if c != "urgent":
+            ready = project.paced_from()
+        elif len(turns.waiting) > 1:
+            ready = project.rushed_from()
+        else:
+            ready = t
+        if ready > t:
+            ready = project.earliest(ready, paced=False)
             soon = line.next_at()
-            if soon is not None and soon <= paced:
+            if soon is not None and soon <= ready:
                 t, waited = soon, here
                 continue
-            t = paced
+            t = ready
             if t > end:
                 return
         waited = []

@@ -47,6 +47,7 @@ class Reference:
     times: dict[str, list[int]] = field(default_factory=dict)
     paced: dict[str, int] = field(default_factory=dict)
     starts: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
+    rushed: int = 0
     credits: dict[Priority, float] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0.0))
     turns: dict[tuple[Priority, str], int] = field(default_factory=dict)
     joined: dict[tuple[Priority, str], int] = field(default_factory=dict)
@@ -60,6 +61,20 @@ class Reference:
     @property
     def hold(self) -> int:
         return self.settings.window_ns + self.settings.token_valid_for_ns + self.settings.network_spread_ns
+
+    @property
+    def interval(self) -> int:
+        return int(self.hold / (self.settings.pace * self.settings.write_per_project))
+
+    @property
+    def rush(self) -> int:
+        return max(1, int(0.15 * self.settings.write_per_project))
+
+    def more(self, c: Priority, share: float, wanting: list[Priority]) -> None:
+        """A class may keep a call, and beside urgent its floor of what that may rush ahead."""
+        floors = {"urgent": 0.0, "normal": self.settings.floor_normal, "low": self.settings.floor_low}
+        most = 1.0 + (self.rush * floors[c] if wanting[0] == "urgent" else 0.0)
+        self.credits[c] = max(self.credits[c], min(most, self.credits[c] + share))
 
     def room(self, name: str, limit: int, t: int, paced: bool) -> int:
         """The first instant >= t at which the bucket takes one more: tokens rise here, so only the last `limit` count."""
@@ -127,7 +142,11 @@ class Reference:
                 continue
             mine = self.shares(wanting)
             c = max(here, key=lambda c: (self.credits[c] + mine[c], -CLASSES.index(c))) if len(here) > 1 else here[0]
-            if c != "urgent" and (paced := self.project(t, paced=True)) > t:
+            paced = self.project(t, paced=True)
+            if c == "urgent":  # the rush is charged by all, and counts beside others
+                alone = len(wanting) == 1
+                paced = t if alone else self.project(max(t, self.rushed - self.rush * self.interval), paced=False)
+            if paced > t:
                 if soon is not None and soon <= paced:
                     t = soon
                     continue
@@ -148,12 +167,12 @@ class Reference:
         """The classes that could have sent it are given their share, up to a call; the one served pays one call."""
         if len(here) > 1:
             for c, share in self.shares(here).items():
-                self.credits[c] = min(1.0, self.credits[c] + share)
+                self.more(c, share, wanting)
             self.credits[served] -= 1.0
         if len(wanting) > len(here):
             for c, share in self.shares(wanting).items():
                 if c not in here:
-                    self.credits[c] = min(1.0, self.credits[c] + share)
+                    self.more(c, share, wanting)
         start = self.turn(served, place)
         if start > self.turns[served, place.owner]:
             self.joined[served, place.owner] = max(self.joined.values()) + 1
@@ -162,6 +181,7 @@ class Reference:
 
     def book(self, place: Place, t: int) -> None:
         paced = place.priority != "urgent"
+        self.rushed = max(self.rushed, t) + self.interval
         for name, limit in (("project", self.settings.write_per_project), (place.user, self.settings.write_per_user)):
             self.times.setdefault(name, []).append(t)
             if paced:

@@ -15,18 +15,7 @@ def test_owners_get_their_shares(row: FairRow) -> None:
     assert measured["largest_error"] <= row.margin, measured
 
 
-#: What the limiter does not hold yet. Urgent is not paced: it uses up a minute's quota in less time than one lane needs for
-#: its class's floor (a call every 1.2 s), and a class is owed one call at most for what its busy lanes could not take.
-NOT_YET = {"low has one lane, normal two"}
-
-
-def marked(row: FloorRow) -> object:
-    """The row as a case; a miss of one that is not held yet is expected."""
-    marks = [pytest.mark.xfail(reason="a floor is missed", strict=True)] if row.name in NOT_YET else []
-    return pytest.param(row, marks=marks, id=row.name)
-
-
-@pytest.mark.parametrize("row", [marked(row) for row in FLOOR_ROWS])
+@pytest.mark.parametrize("row", FLOOR_ROWS, ids=lambda row: row.name)
 def test_classes_with_a_backlog_keep_their_floors(row: FloorRow) -> None:
     """In every minute, aligned or sliding, throughout which a class has a backlog."""
     measured = floors(row)
