@@ -43,8 +43,11 @@ class Bookings:
         """Book a token not before `soonest` and keep it as the booking's place; its class and owner pay for it."""
         who = f"{booking.holder}/{booking.user}/{booking.kind}"
         path = Token(0, booking.kind, booking.user, booking.spreadsheet, who, paced=False, served=served)
-        names = self._tick(soonest, booking, served, turns)
-        token = self._ahead(max(soonest, *(self.clocks[n] for n in names)), path, booking.latency_ns)
+        first = soonest
+        for name, interval in self._intervals(soonest, path, booking.fairness_key, booking.weight, turns).items():
+            self.clocks[name] = max(self.clocks.get(name, 0), soonest - BOOKED_AT_ONCE * interval) + interval
+            first = max(first, self.clocks[name])
+        token = self._ahead(first, path, booking.latency_ns)
         place = Place(
             token, booking.fairness_key, token.at_ns + BOOKING_LAPSES_NS, booking.latency_ns, weight=booking.weight
         )
@@ -61,9 +64,13 @@ class Bookings:
         return place
 
     def refund(self, place: Place, turns: Turns) -> None:
-        """Free a place's token."""
-        self._free(place.token)
-        turns.refund(place.token.served, place.key, place.weight)
+        """Free a place's token; its class and owner get back what they paid, and the clocks of owner and user go back."""
+        token = place.token
+        self._free(token)
+        turns.refund(token.served, place.key, place.weight)
+        for name, interval in self._intervals(token.at_ns, token, place.key, place.weight, turns).items():
+            if name in self.clocks:
+                self.clocks[name] -= interval
 
     def expire(self, now: int, soonest: int, turns: Callable[[str], Turns]) -> None:
         """Drop lapsed places; move on those whose token's time has passed without anybody asking."""
@@ -115,14 +122,15 @@ class Bookings:
         intervals = [self.buckets.project(kind).interval_ns for kind in KINDS]
         return max(int(max(intervals) / LEAST_SHARE), int(self.buckets.hold_ns / self.buckets.settings.pace))
 
-    def _tick(self, soonest: int, booking: Booking, served: Priority, turns: Turns) -> tuple[str, str]:
-        """Move on the clocks of the booking's owner and user by one call; each names the first instant that it allows."""
-        project, own = self.buckets.project(booking.kind), self.buckets.user(booking.kind, booking.user)
-        mates = f"owner/{booking.kind}/{served}/"
-        owner = mates + booking.fairness_key
+    def _intervals(self, soonest: int, path: Token, key: str, weight: float, turns: Turns) -> dict[str, int]:
+        """The clocks of a booking's owner and user, and by how much one call moves each: the owner's share, the user's pace.
+
+        Each clock names the first instant that it allows. Owners whose clocks are beyond `soonest` share with this one.
+        """
+        project, own = self.buckets.project(path.kind), self.buckets.user(path.kind, path.user)
+        mates = f"owner/{path.kind}/{path.served}/"
+        owner = mates + key
         others = sum(at > soonest for name, at in self.clocks.items() if name != owner and name.startswith(mates))
-        share = turns.share(served, booking.fairness_key, booking.weight) / (1 + others)
-        user = f"user/{booking.kind}/{booking.user}"
-        for name, interval in ((owner, int(project.interval_ns / max(share, LEAST_SHARE))), (user, own.interval_ns)):
-            self.clocks[name] = max(self.clocks.get(name, 0), soonest - BOOKED_AT_ONCE * interval) + interval
-        return owner, user
+        share = turns.share(path.served, key, weight) / (1 + others)
+        interval = int(project.interval_ns / max(share, LEAST_SHARE))
+        return {owner: interval, f"user/{path.kind}/{path.user}": own.interval_ns}

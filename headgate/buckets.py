@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import ceil
 
 from headgate.models import Kind, LimiterSettings
 from headgate.ordering import rush
@@ -157,6 +158,6 @@ class Buckets:
             limit=limit,
             hold_ns=self.hold_ns,
             interval_ns=int(self.hold_ns / (self.settings.pace * limit)),
-            burst=max(1, int(self.settings.burst * limit)),
+            burst=max(1, ceil(self.settings.burst * limit)),
             rush=rush(limit) if name.startswith("project") else 0,
         )

@@ -59,8 +59,8 @@ class LimiterSettings(Message):
     horizon_ns: PositiveInt = 1_500_000_000
     lead_ns: PositiveInt = 250_000_000
     spreadsheet_spacing_ns: PositiveInt = SECOND_NS
-    pace: PositiveFloat = 1.05
-    burst: float = 0.05
+    pace: PositiveFloat = 1.0
+    burst: float = 0.03
     floor_urgent: float = 0.7
     floor_normal: float = 0.2
     floor_low: float = 0.1

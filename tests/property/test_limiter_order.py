@@ -7,6 +7,7 @@ first the class, by smooth weighted round robin over floors; then the owner, by 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import ceil
 from random import Random
 
 import pytest
@@ -77,13 +78,19 @@ class Reference:
         self.credits[c] = max(self.credits[c], min(most, self.credits[c] + share))
 
     def room(self, name: str, limit: int, t: int, paced: bool) -> int:
-        """The first instant >= t at which the bucket takes one more: tokens rise here, so only the last `limit` count."""
-        times = self.times.get(name, [])
-        if len(times) >= limit:
-            t = max(t, sorted(times)[-limit] + self.hold)
-        interval = int(self.hold / (self.settings.pace * limit))
-        burst = max(1, int(self.settings.burst * limit))
-        return max(t, self.paced.get(name, 0) - burst * interval) if paced else t
+        """The first instant >= t at which the bucket takes one more: no span of `hold` may have more than `limit`."""
+        if paced:
+            interval = int(self.hold / (self.settings.pace * limit))
+            t = max(t, self.paced.get(name, 0) - max(1, ceil(self.settings.burst * limit)) * interval)
+        times = sorted(self.times.get(name, []))
+        return next(
+            at for at in (t, *(x + self.hold for x in times if x + self.hold > t)) if self.fits(times, at, limit)
+        )
+
+    def fits(self, times: list[int], at: int, limit: int) -> bool:
+        """Whether every `limit + 1` of the times and this one reach over more than what they may."""
+        near = sorted([*(x for x in times if abs(x - at) < self.hold), at])
+        return all(later - first >= self.hold for first, later in zip(near, near[limit:], strict=False))
 
     def project(self, t: int, paced: bool) -> int:
         return self.room("project", self.settings.write_per_project, t, paced)
@@ -96,12 +103,10 @@ class Reference:
             wanting = {self.who(p) for p in self.places if p.spreadsheet == place.spreadsheet and p.calls}
             for start, latency, who in self.starts.get(place.spreadsheet, []):
                 alone = wanting == {self.who(place)} == {who}
-                gap = (
-                    self.settings.spreadsheet_spacing_ns
-                    if alone
-                    else max(self.settings.spreadsheet_spacing_ns, latency)
-                )
-                at = max(at, start + gap)
+                own = self.settings.spreadsheet_spacing_ns
+                before, after = (own, own) if alone else (max(own, place.latency), max(own, latency))
+                if start - before < at < start + after:
+                    at = start + after
             if at == t:
                 return at
             t = at
@@ -154,8 +159,11 @@ class Reference:
                 if t > end:
                     break
                 able = [p for p in self.places if p.calls and self.ready(p, t) == t]
+            mates = [p for p in able if p.priority == c]
+            if not mates:  # while it waited, a start that was booked ahead came too close
+                continue
             first = min(
-                (p for p in able if p.priority == c),
+                mates,
                 key=lambda p: (self.turn(c, p), self.joined[c, p.owner], p.submitted, p.holder, p.free_at, p.lane),
             )
             self.charge(c, first, here, wanting)

@@ -154,3 +154,17 @@ def test_places_keep_a_quota_that_was_lowered_before_they_were_given_out() -> No
             found.append(answer.at_ns)
     assert len(found) == 4
     assert all(b - a >= settings.window_ns for a, b in pairwise(sorted(found)))
+
+
+def test_places_that_were_left_keep_their_owner_from_nothing() -> None:
+    """Whoever leaves twenty booked places is served as soon as one that never booked."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    soonest = limiter.book(NOW, booking(0))
+    assert isinstance(soonest, Booked)
+    for number in range(1, 21):
+        limiter.book(NOW, booking(number))
+    left = tuple(f"b{number}" for number in range(21))
+    limiter.settle(NOW, Settlement(holder="h", epoch=1, unused_bookings=left))
+    again = limiter.book(NOW, booking(99))
+    assert isinstance(again, Booked)
+    assert again.at_ns == soonest.at_ns
