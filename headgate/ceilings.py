@@ -2,7 +2,8 @@
 
 Rules:
 
-1. A 429 shuts the bucket that it names for 1 s, up to 3 s while they repeat, and longer only where windows are long.
+1. A 429 shuts the bucket that it names for a twentieth of its window (3 s), at least 1 s, and while they repeat at least 3 s.
+   What others leave meanwhile is used afterwards, and a longer time until the next 429 tells more of how much that is.
 2. A 429 says that the window is full. So what is left to us is what we have in the window, if others have used the quota for
    that long; and between two 429s, what got through by the time between them, however it was sent.
 3. The ceiling is that, less a margin. It is held for 2 minutes, then raised faster and faster, and never above the limit.
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from headgate.quota import SECOND_NS
 
+SHORTEST_PAUSE_NS = SECOND_NS
 LONGEST_PAUSE_NS = 3 * SECOND_NS
 CEILING_HELD_NS = 120 * SECOND_NS
 #: From the end of the hold to the configured limit; the way up is a parabola, so that the first steps are small.
@@ -61,7 +63,8 @@ class Pressure:
             return False
         longest = min(max(LONGEST_PAUSE_NS, window_ns // 20), window_ns)
         repeats = self.series_ns and now - self.paused_ns < window_ns
-        self.length_ns = min(2 * self.length_ns, longest) if repeats else min(SECOND_NS, window_ns)
+        first = min(max(SHORTEST_PAUSE_NS, window_ns // 20), window_ns)
+        self.length_ns = min(2 * self.length_ns, longest) if repeats else first
         elapsed = now - self.series_ns
         if not self.series_ns or elapsed > window_ns:
             known = self.series_ns and now < self.grows_from_ns + CEILING_REGROWS_NS
