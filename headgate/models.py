@@ -272,7 +272,7 @@ class Operation(Message):
     user: str = ""
     range: str = ""
     values: tuple[tuple[bool | int | float | str | None, ...], ...] = ()
-    input: Literal["RAW", "USER_ENTERED"] = "RAW"
+    input: Literal["RAW", "FORMULAS", "USER_ENTERED"] = "RAW"
     render: str = ""
     major_dimension: Literal["ROWS", "COLUMNS"] = "ROWS"
     placement: Literal["", "table"] = ""

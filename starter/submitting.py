@@ -5,28 +5,46 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, BinaryIO, Final
+from typing import Annotated, Final
 
 import typer
 
 from activities.store import Store
 from activities.submission import store_input
+from headgate.csv_input import Destination
 from headgate.errors import InvalidRequest
 from headgate.models import NAME_PATTERN, BulkRequest, Order, Priority
 from starter.client import Service, Submitted
 from starter.following import exit_code, follow_on
+from starter.inputs import (
+    CsvMode,
+    Delimiter,
+    Formulas,
+    InputFile,
+    SheetTitle,
+    Spreadsheet,
+    Types,
+    destination,
+    handed_in,
+)
 from starter.render import progress_line
 from starter.surroundings import Surroundings, of, waiting_for
 from starter.users import chosen_user, user_names
 
-BLOCK_BYTES: Final = 256 * 1024
-SAY_EVERY_S: Final = 2.0
 _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 _OWNER_LIMIT: Final = 128
+
+Project = Annotated[str, typer.Option(help="The Google Cloud project whose quota pays.")]
+User = Annotated[str | None, typer.Option(help="The credential for lines that name none.")]
+ItsPriority = Annotated[Priority, typer.Option(help="Who goes first.")]
+ItsOrder = Annotated[
+    Order, typer.Option(help="lane: writes among writes; strict: reads and writes of a spreadsheet together.")
+]
+PerCall = Annotated[
+    int, typer.Option(min=0, help="At most so many operations in one call; 1: a call each; 0: as many as fit.")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,26 +69,11 @@ class Wish:
         return self
 
 
-def blocks(stream: BinaryIO, name: str, tell: Callable[[int], None] = lambda _: None) -> Iterator[bytes]:
-    """The stream in blocks; `tell` hears how many bytes there were so far."""
-    size = 0
-    while True:
-        try:
-            block = stream.read(BLOCK_BYTES)
-        except OSError as error:
-            raise InvalidRequest(f"{name} cannot be read: {error.strerror}") from error
-        if not block:
-            return
-        size += len(block)
-        tell(size)
-        yield block
-
-
 async def submit(
     service: Service,
     store: Store,
     wish: Wish,
-    operations: Iterable[bytes],
+    operations: AsyncIterable[bytes] | Iterable[bytes],
     known_users: tuple[str, ...] | None,
     name: str,
 ) -> Submitted:
@@ -101,53 +104,28 @@ def new_id(now: float | None = None) -> str:
     return f"{stamp}-{''.join(secrets.choice(_ALPHABET) for _ in range(4))}"
 
 
-@contextmanager
-def opened(file: str, stdin: BinaryIO) -> Iterator[BinaryIO]:
-    """The bytes of FILE, `-` being the standard input; one that is not there or cannot be read is the caller's mistake."""
-    if file == "-":
-        yield stdin
-        return
-    try:
-        stream = Path(file).open("rb")  # noqa: SIM115 - what goes wrong inside the block is not a matter of opening it
-    except OSError as error:
-        raise InvalidRequest(f"{file} cannot be read: {error.strerror}") from error
-    with stream:
-        yield stream
-
-
-def reading(surroundings: Surroundings, name: str) -> Callable[[int], None]:
-    """Says how far the input has been read, every two seconds."""
-    said_at = time.monotonic()
-
-    def tell(size: int) -> None:
-        nonlocal said_at
-        if time.monotonic() - said_at >= SAY_EVERY_S:
-            said_at = time.monotonic()
-            surroundings.say(f"{name}: {size / 1_000_000:,.0f} MB read")
-
-    return tell
-
-
 def submit_command(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(help="JSON Lines, one operation a line; - is the standard input.")],
-    project: Annotated[str, typer.Option(help="The Google Cloud project whose quota pays.")],
-    user: Annotated[str | None, typer.Option(help="The credential for lines that name none.")] = None,
+    file: InputFile,
+    project: Project,
+    user: User = None,
     owner: Annotated[str, typer.Option(help="On whose behalf: a team or a tenant.")] = "",
-    priority: Annotated[Priority, typer.Option(help="Who goes first.")] = "normal",
+    priority: ItsPriority = "normal",
     id_: Annotated[
         str | None, typer.Option("--id", help="The request's id; drawn if missing. The same twice is one.")
     ] = None,
-    order: Annotated[
-        Order, typer.Option(help="lane: writes among writes; strict: reads and writes of a spreadsheet together.")
-    ] = "lane",
-    operations_per_call: Annotated[
-        int, typer.Option(min=0, help="At most so many operations in one call; 1: a call each; 0: as many as fit.")
-    ] = 0,
+    order: ItsOrder = "lane",
+    operations_per_call: PerCall = 0,
+    spreadsheet: Spreadsheet = None,
+    sheet: SheetTitle = None,
+    mode: CsvMode = None,
+    types: Types = None,
+    delimiter: Delimiter = None,
+    formulas: Formulas = False,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until it is over; exit 1 if anything failed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help='Print {"id", "workflow_id"}.')] = False,
 ) -> None:
-    """Hand over a file of operations.
+    """Hand over a file of operations, or of rows.
 
     Example: headgate submit orders.jsonl --project demo --user alice --wait
     """
@@ -161,19 +139,20 @@ def submit_command(
         order=order,
         operations_per_call=operations_per_call,
     ).checked()
-    code = waiting_for(_submit(surroundings, file, wish, wait=wait, as_json=as_json))
+    table = destination(spreadsheet, sheet, mode, types, delimiter, formulas)
+    code = waiting_for(_submit(surroundings, file, table, wish, wait=wait, as_json=as_json))
     raise typer.Exit(code)
 
 
-async def _submit(surroundings: Surroundings, file: str, wish: Wish, *, wait: bool, as_json: bool) -> int:
+async def _submit(
+    surroundings: Surroundings, file: str, table: Destination | None, wish: Wish, *, wait: bool, as_json: bool
+) -> int:
     known_users = user_names(surroundings.settings.credentials)
     chosen_user(wish.user, known_users)
-    with opened(file, surroundings.stdin) as stream:
+    with handed_in(surroundings, file, table) as source:
         service = await surroundings.service()
-        name = "standard input" if file == "-" else Path(file).name
         store = Store.open(surroundings.settings.store)
-        operations = blocks(stream, name, reading(surroundings, name))
-        submitted = await submit(service, store, wish, operations, known_users, name)
+        submitted = await submit(service, store, wish, source.operations, known_users, source.name)
     if as_json:
         surroundings.answer({"id": submitted.id, "workflow_id": submitted.workflow_id})
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import stat
 from pathlib import Path
 
@@ -178,6 +180,74 @@ def test_a_worker_that_is_away_for_a_moment_does_not_end_the_wait(operations: Pa
     found = ran("submit", operations, "--project", "p", "--wait", service=service, environ=environ)
     assert found.code == 0
     assert found.err.count("No worker answers") == 2
+
+
+TABLE = ("--spreadsheet", "s", "--sheet", "Data")
+
+
+def stored(environ: dict[str, str], request_id: str) -> bytes:
+    """The one input of the request in its store."""
+    (file,) = Path(environ["HEADGATE_STORE"], "requests", request_id).iterdir()
+    return file.read_bytes()
+
+
+def test_gzip_is_stored_unpacked_whatever_its_name(tmp_path: Path, environ: dict[str, str]) -> None:
+    file = tmp_path / "orders.jsonl"
+    file.write_bytes(gzip.compress(lines(ROW)))
+    service = FakeService()
+    assert ran("submit", file, "--project", "p", "--id", "r7", service=service, environ=environ).code == 0
+    assert stored(environ, "r7") == lines(ROW)
+    assert (
+        ran("submit", "-", "--project", "p", "--id", "r7", service=service, environ=environ, stdin=lines(ROW)).code == 0
+    )
+
+
+@pytest.mark.parametrize("table", [(), TABLE])
+@pytest.mark.parametrize("kept", [40, -1])
+def test_gzip_that_is_cut_off_starts_nothing(
+    tmp_path: Path, environ: dict[str, str], table: tuple[str, ...], kept: int
+) -> None:
+    file = tmp_path / "orders.gz"
+    file.write_bytes(gzip.compress(b"id,sum\n" + b"".join(b"%d,%d\n" % (n, n * n) for n in range(200)))[:kept])
+    found = refused(file, "--project", "p", "--id", "r7", *table, environ=environ)
+    assert found.code == 2
+    assert "orders.gz is gzip that is cut off" in found.err
+    assert not list(Path(environ["HEADGATE_STORE"]).rglob("*.*"))
+
+
+def test_csv_is_stored_as_operations(tmp_path: Path, environ: dict[str, str]) -> None:
+    file = tmp_path / "orders.csv"
+    file.write_text("id,sum\n007,12.5\n", encoding="utf-8")
+    service = FakeService()
+    found = ran("submit", file, "--project", "p", "--id", "r7", *TABLE, service=service, environ=environ)
+    assert (found.code, service.summaries) == (0, ["orders.csv · 1 lines · project p"])
+    row = {"id": "row-2", "op": "append", "spreadsheet": "s", "range": "Data!A:B", "values": [["007", 12.5]]}
+    assert [json.loads(line) for line in stored(environ, "r7").splitlines()] == [row]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "--spreadsheet ID --sheet TITLE"),
+        (("--sheet", "Data"), "add --spreadsheet"),
+        (("--mode", "replace"), "add --spreadsheet"),
+        (("--spreadsheet", "s"), "add --sheet"),
+        (("--spreadsheet", "a/b", "--sheet", "Data"), "--spreadsheet 'a/b'"),
+        ((*TABLE, "--types", "sum=money"), "NAME=KIND"),
+        ((*TABLE, "--types", "total=number"), "'total' is no column"),
+        ((*TABLE, "--delimiter", "||"), "--delimiter"),
+        ((*TABLE, "--delimiter", "tab", "--types", "id=number"), "'id' is no column; the header has id,sum"),
+        ((*TABLE, "--mode", "upsert"), "upsert"),
+    ],
+)
+def test_csv_without_its_place_is_a_mistake(
+    tmp_path: Path, environ: dict[str, str], arguments: tuple[str, ...], says: str
+) -> None:
+    file = tmp_path / "orders.csv"
+    file.write_text("id,sum\n007,12.5\n", encoding="utf-8")
+    found = refused(file, "--project", "p", *arguments, environ=environ)
+    assert found.code == 2
+    assert says in found.err
 
 
 def test_drawn_ids_sort_by_time_and_can_be_ids() -> None:

@@ -64,7 +64,11 @@ REFUSALS: dict[str, tuple[str | bytes, str]] = {
     "a range that is no text": (line(range=5), "range must be a text"),
     "values for a clear": (line(op="clear"), "values does not belong to op clear"),
     "a render for an append": (line(render="FORMULA"), "render does not belong to op append"),
-    "a wrong input": (line(input="CSV"), "input must be RAW or USER_ENTERED"),
+    "a wrong input": (line(input="CSV"), "input must be RAW, FORMULAS or USER_ENTERED"),
+    "formulas placed by table": (
+        line(placement="table", input="FORMULAS"),
+        "placement table takes the input RAW or USER_ENTERED",
+    ),
     "an empty id": (line(id=""), "id must be a text"),
     "too many rows": (line(op="update", range="A1:B1", values=[[1], [2]]), "2 rows and the range holds 1"),
     "too many columns": (line(op="update", range="A:B", values=[[1, 2, 3]]), "3 columns and the range holds 2"),

@@ -3,7 +3,8 @@
 1. What a fence can carry goes fenced; what Sheets has to parse or place by itself goes as a values call of its own.
 2. An append writes below the last row with anything in it, from its range's first column; null and "" leave a cell empty.
 3. An update leaves a cell alone where its value is null, and empties it where it is "".
-4. A weight is never below what the sub-request takes on the wire, so that the caps hold.
+4. FORMULAS says which texts are formulas, those that begin with =, and nothing is left to parse: such an operation is fenced.
+5. A weight is never below what the sub-request takes on the wire, so that the caps hold.
 
 Source: reference/sheets.md section 4.
 """
@@ -89,7 +90,7 @@ def form_of(operation: Operation) -> Form:
 
 
 def _goes_unparsed(operation: Operation) -> bool:
-    return operation.input == "RAW" or all(needs_no_parsing(cell) for row in operation.values for cell in row)
+    return operation.input != "USER_ENTERED" or all(needs_no_parsing(cell) for row in operation.values for cell in row)
 
 
 def needs_no_parsing(cell: Cell) -> bool:
@@ -157,7 +158,8 @@ def cell(value: Cell, input: str) -> Json:
         case int() | float():
             kind = "numberValue"
         case str():
-            kind = "formulaValue" if input == "USER_ENTERED" and value.startswith("=") else "stringValue"
+            formula = input != "RAW" and value.startswith("=") and len(value) > 1
+            kind = "formulaValue" if formula else "stringValue"
     return {MASK: {kind: value}}
 
 

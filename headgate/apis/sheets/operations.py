@@ -118,7 +118,7 @@ class Line(BaseModel):
     range: Annotated[str, BeforeValidator(_range)] = ""
     values: Annotated[object, BeforeValidator(_rows)] = ()
     user: Annotated[str, _name("user")] = ""
-    input: Literal["RAW", "USER_ENTERED"] = "RAW"
+    input: Literal["RAW", "FORMULAS", "USER_ENTERED"] = "RAW"
     render: Literal["", "FORMATTED_VALUE", "UNFORMATTED_VALUE", "FORMULA"] = ""
     major_dimension: Literal["ROWS", "COLUMNS"] = "ROWS"
     placement: Literal["", "table"] = ""
@@ -127,7 +127,7 @@ class Line(BaseModel):
 
 _CHOICES = {
     "op": "append, update, clear, read or request",
-    "input": "RAW or USER_ENTERED",
+    "input": "RAW, FORMULAS or USER_ENTERED",
     "render": "FORMATTED_VALUE, UNFORMATTED_VALUE or FORMULA",
     "major_dimension": "ROWS or COLUMNS",
     "placement": "table, or left out",
@@ -146,6 +146,8 @@ def parse_line(text: str | bytes, line: int, default_user: str) -> Operation:
             if fields.get(field) is None:
                 raise InvalidOperation(f"{field} is missing; op {op} needs it.")
     fields = {name: value for name, value in fields.items() if value is not None}
+    if fields.get("placement") == "table" and fields.get("input") == "FORMULAS":
+        raise InvalidOperation("placement table takes the input RAW or USER_ENTERED, not FORMULAS.")
     if "user" not in fields:
         if not default_user:
             raise InvalidOperation("user is missing; name one in the line or give the whole request one.")
