@@ -18,7 +18,7 @@ import typer
 from typer.exceptions import TyperException
 
 from headgate.errors import HeadgateError, InvalidRequest
-from starter import limiting, looking, serving, steering, submitting
+from starter import limiting, looking, preview, serving, steering, submitting
 from starter.surroundings import Surroundings
 
 DONE: Final = 0
@@ -36,6 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("submit")(submitting.submit_command)
+app.command("plan")(preview.plan_command)
 app.command("status")(looking.status_command)
 app.command("watch")(looking.watch_command)
 app.command("list")(looking.list_command)

@@ -183,6 +183,16 @@ def seconds(span_ns: int) -> str:
     return f"{round(span_ns / 1_000_000_000, 1):g} s" if span_ns >= 10**9 else f"{span_ns / 1_000_000_000:.3g} s"
 
 
+def duration(span_s: float) -> str:
+    """A span of seconds to days, in its two largest units."""
+    rest = max(1, round(span_s))
+    parts: list[str] = []
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        count, rest = divmod(rest, length)
+        parts += [f"{count} {unit}"] if count or parts else []
+    return " ".join(part for part in parts[:2] if not part.startswith("0 "))
+
+
 def clock_time(instant: str | None) -> str:
     """An instant of a view as a time of day in the reader's zone, with the date unless it is today."""
     if not instant:
