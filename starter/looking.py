@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -11,6 +11,8 @@ import typer
 
 from activities.results import Outcome, read_results
 from activities.store import Store
+from headgate import csv_output
+from headgate.errors import InvalidRequest
 from headgate.models import State
 from starter.client import UnknownRequest
 from starter.following import exit_code, follow, follow_on
@@ -93,16 +95,33 @@ def results_command(
     context: typer.Context,
     id_: RequestId,
     outcome: Annotated[Outcome | None, typer.Option(help="Only operations with this outcome.")] = None,
+    as_csv: Annotated[
+        bool,
+        typer.Option(
+            "--csv",
+            help="CSV for a spreadsheet program: what could begin a formula gets an apostrophe in front. "
+            "What was read is in --json only.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """What became of every operation, streamed; with --json one object a line.
+    """What became of every operation, streamed; with --json one object a line, what was read in its reply.
 
     Example: headgate results orders-7 --outcome failed --json > failed.jsonl
     """
-    waiting_for(_results(of(context), id_, outcome, as_json=as_json))
+    if as_csv and as_json:
+        raise InvalidRequest("--csv and --json cannot both be had: choose one")
+    shown = _as_json if as_json else csv_output.row if as_csv else _in_words
+    waiting_for(_results(of(context), id_, outcome, shown, csv_output.header() if as_csv else ""))
 
 
-async def _results(surroundings: Surroundings, request_id: str, outcome: Outcome | None, *, as_json: bool) -> None:
+async def _results(
+    surroundings: Surroundings,
+    request_id: str,
+    outcome: Outcome | None,
+    shown: Callable[[Mapping[str, Any]], str],
+    header: str,
+) -> None:
     store = Store.open(surroundings.settings.store)
     unknown: UnknownRequest | None = None
     state: State | None = None
@@ -112,10 +131,18 @@ async def _results(surroundings: Surroundings, request_id: str, outcome: Outcome
         unknown = error
     found = False
     async for result in read_results(store, request_id, outcome, closed=state in ("cancelled", "failed")):
+        if header and not found:
+            surroundings.text(header)
         found = True
-        surroundings.text(json.dumps(result, ensure_ascii=False) if as_json else _in_words(result))
+        surroundings.text(shown(result))
     if unknown is not None and not found:
         raise unknown
+    if header and not found:
+        surroundings.text(header)
+
+
+def _as_json(result: Mapping[str, Any]) -> str:
+    return json.dumps(result, ensure_ascii=False)
 
 
 def _in_words(result: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import time
 from pathlib import Path
 
@@ -123,6 +124,22 @@ def test_results_of_an_unknown_request_are_a_mistake(tmp_path: Path) -> None:
 def test_results_that_are_not_there_yet_are_none(tmp_path: Path) -> None:
     found = ran("results", "r1", "--json", service=FakeService(state=None), environ={"HEADGATE_STORE": str(tmp_path)})
     assert (found.code, found.out, found.err) == (0, "", "")
+
+
+def test_results_as_csv_are_read_back_by_a_csv_reader(tmp_path: Path) -> None:
+    """A request that ended before it was planned: every line is unprocessed, and an id begins no formula."""
+    environ = {"HEADGATE_STORE": str(tmp_path)}
+    service = FakeService(state="cancelled")
+    file = tmp_path / "o.jsonl"
+    file.write_text('{"id": "=1+1"}\n{"id": "b"}\n', encoding="utf-8")
+    assert ran("submit", file, "--project", "p", "--id", "r1", service=service, environ=environ).code == 0
+    found = ran("results", "r1", "--csv", service=service, environ=environ)
+    rows = list(csv.reader(found.out.splitlines()))
+    assert rows[0] == ["line", "id", "outcome", "applied", "reason"]
+    assert [row[:4] for row in rows[1:]] == [["1", "'=1+1", "unprocessed", "no"], ["2", "b", "unprocessed", "no"]]
+    none = ran("results", "r1", "--csv", "--outcome", "failed", service=service, environ=environ)
+    assert none.out == found.out.splitlines()[0] + "\n"
+    assert ran("results", "r1", "--csv", "--json", service=service, environ=environ).code == 2
 
 
 @pytest.mark.parametrize("command", ["pause", "resume", "cancel"])

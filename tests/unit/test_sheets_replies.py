@@ -106,6 +106,27 @@ def test_an_answer_means(name: str) -> None:
     assert read_reply(status, {"content-type": "x"}, body) == meaning
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 500, 503, 504])
+@pytest.mark.parametrize("before", ["", "Invalid requests[7].updateCells: ", "Unable to parse range: "])
+def test_a_cell_that_an_error_quotes_is_clipped_and_what_it_says_is_not(status: int, before: str) -> None:
+    """No more than 200 characters of it are kept; the sub-request and the range are read before."""
+    cell = "secret " * 7_000
+    reply = read_reply(status, {}, error(before + cell))
+    assert isinstance(reply, Refused | Busy | TooLarge | Unauthorised)
+    assert len(reply.why if isinstance(reply, Busy) else reply.reason) == 200
+    if status == 400 and "requests" in before:
+        assert isinstance(reply, Refused)
+        assert (reply.index, reply.kind) == (7, "updateCells")
+
+
+def test_a_long_range_is_read_whole() -> None:
+    place = "'" + "x" * 400 + "'!A1"
+    reply = read_reply(400, {}, error(f"Unable to parse range: {place}"))
+    assert isinstance(reply, Refused)
+    assert reply.range == place
+    assert len(reply.reason) == 200
+
+
 def test_retry_after_is_honoured_and_bounded() -> None:
     assert read_reply(429, {"Retry-After": "7"}, b"") == Throttled(retry_after_ns=7 * SECOND_NS)
     assert read_reply(429, {"retry-after": "999999999"}, b"") == Throttled(retry_after_ns=3_600 * SECOND_NS)

@@ -3,7 +3,8 @@
 1. `read_reply` never raises, whatever came back: HTML, half a body, another envelope, nothing.
 2. A reply that leaves the effect of a write open says so (`applied` is "unknown"); only what Google refuses before it
    looks at the request counts as not applied.
-3. A quota error is Throttled in whatever dress it comes: 429, 403 with a rate reason, 500 with its text.
+3. What is kept of the API's words is clipped, after it was read: they may quote a cell.
+4. A quota error is Throttled in whatever dress it comes: 429, 403 with a rate reason, 500 with its text.
 
 Source: reference/sheets.md sections 1.2 and 2.2.
 """
@@ -85,7 +86,9 @@ class Refused:
 
 Reply = Answered | Throttled | Busy | Lost | TooLarge | Unauthorised | Refused
 
-LONGEST_REASON = 500
+#: An error may quote a cell's text: so much of it reaches a result, a history or a log.
+LONGEST_REASON = 200
+_LONGEST_READ = 2_000
 _CULPRIT = re.compile(r"Invalid (?:requests|data)\[(\d+)\](?:\.(\w+))?:\s*(.*)", re.DOTALL)
 _DUPLICATE_FENCE = re.compile(r"metadata with (?:that )?ID.*already exists|already exists.*metadata", re.IGNORECASE)
 _BAD_RANGE = re.compile(r"Unable to parse range: (.*)|Range \((.*)\) exceeds grid limits", re.DOTALL)
@@ -106,12 +109,17 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     if _is_rate(status, message, reasons):
         return _throttled(error, message, headers)
     if status == 401:
-        return Unauthorised(message)
+        return Unauthorised(clipped(message))
     if status in _TRANSIENT or (status > 500 and status != 501):
-        return Busy(message, slow=status in (408, 504))
+        return Busy(clipped(message), slow=status in (408, 504))
     if status in (413, 414) or (status == 400 and _TOO_LARGE.search(message)):
-        return TooLarge(message)
+        return TooLarge(clipped(message))
     return _refused(status, error, message)
+
+
+def clipped(text: str) -> str:
+    """The beginning of what the API said."""
+    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
 
 
 def _parsed(body: bytes) -> Any:
@@ -124,7 +132,7 @@ def _parsed(body: bytes) -> Any:
 def _message(error: dict[str, Any], status: int) -> str:
     message = error.get("message")
     if isinstance(message, str) and message.strip():
-        return message.strip()[:LONGEST_REASON]
+        return message.strip()[:_LONGEST_READ]
     return f"the API answered {status} without a reason"
 
 
@@ -171,13 +179,14 @@ def _retry_after(headers: Mapping[str, str]) -> int:
 
 
 def _refused(status: int, error: dict[str, Any], message: str) -> Refused:
+    said = clipped(message)
     if found := _CULPRIT.search(message):
         index, kind = int(found[1][:9]), found[2] or ""
         fence = index == 0 and kind == "createDeveloperMetadata" and bool(_DUPLICATE_FENCE.search(found[3]))
-        return Refused(message, index, kind, fence, "operation", status, _bad_range(found[3]))
+        return Refused(said, index, kind, fence, "operation", status, _bad_range(found[3]))
     if status in (403, 404) or error.get("status") == "FAILED_PRECONDITION":
-        return Refused(message, scope="spreadsheet", status=status)
-    return Refused(message, status=status, range=_bad_range(message))
+        return Refused(said, scope="spreadsheet", status=status)
+    return Refused(said, status=status, range=_bad_range(message))
 
 
 def _bad_range(message: str) -> str:
