@@ -27,6 +27,8 @@ from headgate.models import BulkRequest, LaneEntry, Page, PlanSummary
 from headgate.planner import LaneDraft, LaneKey, Planner, order_lanes
 
 REASONS_KEPT: Final = 20
+#: How the refusal begins of a line that would be taken once its user is in the credentials file.
+NO_CREDENTIALS: Final = "There are no credentials for user"
 #: What tells two refusals of one kind apart: quoted text and numbers.
 _PARTICULAR: Final = re.compile(r"'[^']*'|\d[\d,]*")
 _TOO_LONG: Final = f"The line is longer than {LINE_LIMIT:,} bytes; split it into several operations."
@@ -115,7 +117,7 @@ class Planning:
             known = ", ".join(sorted(self._users)[:10])
             self._refuse(
                 operation.id,
-                f"There are no credentials for user '{operation.user}': name one of {known}, or add it to the file.",
+                f"{NO_CREDENTIALS} '{operation.user}': name one of {known}, or add it to the file.",
                 "no credentials for the user",
             )
             return

@@ -94,6 +94,8 @@ class Service(Protocol):
 
     async def fingerprint(self, request_id: str) -> str | None: ...
 
+    async def request(self, request_id: str) -> BulkRequest: ...
+
     async def progress(self, request_id: str) -> ProgressView: ...
 
     async def over(self, request_id: str) -> State | None: ...
@@ -183,6 +185,18 @@ class TemporalService:
         except UnknownRequest:
             return None
         return str((await description.memo()).get("fingerprint", ""))
+
+    async def request(self, request_id: str) -> BulkRequest:
+        """What was submitted under this id, as the server remembers it."""
+        unknown = f"there is no request {request_id!r}"
+        described = await self._describe(names.bulk_request_id(request_id), unknown)
+        handle = self._client.get_workflow_handle(described.id, run_id=described.run_id)
+        with connection.rpc_errors(self._client):
+            async for event in handle.fetch_history_events(page_size=1):
+                payloads = event.workflow_execution_started_event_attributes.input.payloads
+                start: BulkInput = (await self._client.data_converter.decode(payloads, [BulkInput]))[0]
+                return start.request
+        raise UnknownRequest(unknown)
 
     async def progress(self, request_id: str) -> ProgressView:
         """Where the request stands: its worker's answer while it runs, its own last word once it is over."""

@@ -71,6 +71,11 @@ class FakeService:
     async def fingerprint(self, request_id: str) -> str | None:
         return fingerprint(self.submitted[request_id]) if request_id in self.submitted else None
 
+    async def request(self, request_id: str) -> BulkRequest:
+        if request_id not in self.submitted:
+            raise UnknownRequest(f"there is no request {request_id!r}")
+        return self.submitted[request_id]
+
     async def progress(self, request_id: str) -> ProgressView:
         self._must_know(request_id)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
