@@ -28,13 +28,17 @@ _DIGITS: Final = 9
 _GROUP: Final = 1000
 
 
+#: The folder of all requests.
+REQUESTS: Final = "requests"
+
+
 def request_root(request_id: str) -> str:
     """The folder of one request; an id that could leave it is refused."""
     if not _NAME.fullmatch(request_id) or not request_id.strip("."):
         raise InvalidRequest(
             f"The request id {request_id[:140]!r} cannot be used: take 1 to 128 letters, digits and _ . @ - (not dots alone)."
         )
-    return f"requests/{request_id}"
+    return f"{REQUESTS}/{request_id}"
 
 
 def input_path(request_id: str, sha256: str) -> str:

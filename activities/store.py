@@ -12,12 +12,15 @@ A power cut is not covered on a local folder: the operating system is not asked 
 
 from __future__ import annotations
 
+import asyncio
+import builtins
 import hashlib
+import shutil
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -36,6 +39,14 @@ _ONE_PIECE_BYTES: Final = 5 * 1024 * 1024
 #: Short: a longer outage is waited out by the activity's retry policy, where people can see it.
 _RETRIES: Final[RetryConfig] = {"max_retries": 4, "retry_timeout": timedelta(seconds=20)}
 _SCHEMES: Final = ("s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss")
+
+
+class Entry(NamedTuple):
+    """One object: its size in bytes, and when it was last written (seconds since 1970, the store's clock)."""
+
+    path: str
+    size: int
+    modified_s: float
 
 
 class Store:
@@ -177,6 +188,27 @@ class Store:
                 continue
             async for below in self.list(path.removesuffix("/")):
                 yield below
+
+    async def folders(self, prefix: str) -> builtins.list[str]:
+        """The names of the folders right below a folder, in order."""
+        with self._reaching():
+            found = await obstore.list_with_delimiter_async(self._backend, prefix)
+        return sorted(below.rstrip("/").rpartition("/")[2] for below in found["common_prefixes"])
+
+    async def contents(self, prefix: str) -> AsyncIterator[Entry]:
+        """Every object below a folder, in any order."""
+        with self._reaching():
+            async for some in obstore.list(self._backend, prefix):
+                for entry in some:
+                    yield Entry(entry["path"], entry["size"], entry["last_modified"].timestamp())
+
+    async def delete_folder(self, prefix: str) -> None:
+        """There is no object below this folder any more, nor, on a local disk, the folder itself."""
+        with self._reaching():
+            async for some in obstore.list(self._backend, prefix):
+                await obstore.delete_async(self._backend, [entry["path"] for entry in some])
+            if isinstance(self._backend, LocalStore) and self._backend.prefix is not None:
+                await asyncio.to_thread(shutil.rmtree, Path(self._backend.prefix, prefix), ignore_errors=True)
 
     async def delete(self, path: str) -> None:
         """There is no such object, whether there was one or not."""

@@ -1,0 +1,125 @@
+"""`headgate purge`: what the store keeps of requests that are over, removed by id or by age."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+from activities.purging import Kept, all_kept, kept, purge
+from activities.store import Store
+from headgate.errors import InvalidRequest
+from starter.client import Service, UnknownRequest
+from starter.looking import Json
+from starter.surroundings import Surroundings, of, waiting_for
+
+_AGE: Final = re.compile(r"([1-9][0-9]{0,5})([hdw])")
+_UNIT_S: Final = {"h": 3_600, "d": 86_400, "w": 604_800}
+_REMAINS: Final = (
+    "what remains: the history on the Temporal server until the namespace's retention ends, "
+    "and what was written to the spreadsheets"
+)
+
+
+def age_s(said: str) -> int:
+    """Seconds of an age such as 12h, 30d or 8w."""
+    found = _AGE.fullmatch(said.strip())
+    if found is None:
+        raise InvalidRequest(f"--older-than {said[:20]!r} must be a number with h, d or w, such as 30d")
+    return int(found[1]) * _UNIT_S[found[2]]
+
+
+async def purgeable(service: Service, store: Store, request_id: str) -> Kept:
+    """What would go of a request that is over, or that the server has forgotten; InvalidRequest while it runs."""
+    unknown: UnknownRequest | None = None
+    try:
+        if await service.over(request_id) is None:
+            raise InvalidRequest(f"request {request_id!r} is not over: cancel it first, or wait")
+    except UnknownRequest as error:
+        unknown = error
+    found = await kept(store, request_id)
+    if not found.objects:
+        raise unknown or InvalidRequest(f"nothing of request {request_id!r} is in the store {store.location}")
+    return found
+
+
+async def aged(service: Service, store: Store, before_s: float) -> tuple[list[Kept], int]:
+    """What was last written before an instant and belongs to no running request; and how many of that age still run."""
+    old, running = [], 0
+    async for found in all_kept(store):
+        if not found.objects or found.modified_s >= before_s:
+            continue
+        try:
+            if await service.over(found.request_id) is None:
+                running += 1
+                continue
+        except UnknownRequest:  # the server's retention is over
+            pass
+        old.append(found)
+    return old, running
+
+
+def purge_command(
+    context: typer.Context,
+    id_: Annotated[str | None, typer.Argument(metavar="[ID]", help="The request's id.")] = None,
+    older_than: Annotated[
+        str | None, typer.Option(help="Every request of which nothing was written for so long: 12h, 30d, 8w.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove input, plan, journals and results of requests that are over; it cannot be undone.
+
+    Example: headgate purge --older-than 30d --yes
+    """
+    if (id_ is None) == (older_than is None):
+        raise InvalidRequest("name one request, or an age with --older-than")
+    waiting_for(_purge(of(context), id_, None if older_than is None else age_s(older_than), yes=yes, as_json=as_json))
+
+
+async def _purge(
+    surroundings: Surroundings, request_id: str | None, age: int | None, *, yes: bool, as_json: bool
+) -> None:
+    service = await surroundings.service()
+    store = Store.open(surroundings.settings.store)
+    running = 0
+    if request_id is not None:
+        chosen = [await purgeable(service, store, request_id)]
+    else:
+        chosen, running = await aged(service, store, time.time() - (age or 0))
+    if chosen and not yes:
+        await _confirmed(surroundings, chosen)
+    for one in chosen:
+        await purge(store, one.request_id)
+    if as_json:
+        surroundings.answer(
+            {
+                "purged": [one.request_id for one in chosen],
+                "objects": sum(one.objects for one in chosen),
+                "bytes": sum(one.size for one in chosen),
+                "still_running": running,
+            }
+        )
+        return
+    surroundings.text(f"removed {_sum(chosen)}" if chosen else "nothing to remove")
+    if running:
+        surroundings.text(f"{running:,} requests of that age are not over and were kept")
+    if chosen:
+        surroundings.text(_REMAINS)
+
+
+async def _confirmed(surroundings: Surroundings, chosen: Sequence[Kept]) -> None:
+    surroundings.say(f"Remove {_sum(chosen)}? It cannot be undone. [y/N]")
+    answer = await asyncio.to_thread(surroundings.stdin.readline)
+    if answer.strip().lower() not in (b"y", b"yes"):
+        raise InvalidRequest("not confirmed, so nothing was removed; --yes confirms")
+
+
+def _sum(chosen: Sequence[Kept]) -> str:
+    objects, size = sum(one.objects for one in chosen), sum(one.size for one in chosen)
+    which = f"request {chosen[0].request_id}" if len(chosen) == 1 else f"{len(chosen):,} requests"
+    return f"input, plan, journals and results of {which} ({objects:,} objects, {size / 1_000_000:,.1f} MB)"
