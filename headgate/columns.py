@@ -2,7 +2,8 @@
 
 1. A column is inferred to be numbers or booleans only if every cell that is not empty is one, in the one spelling that
    comes back the same: `007`, `1e5`, `+5`, `1,000`, `-0` and anything beyond 15 digits make their column text.
-2. Zeros behind the point (`1.50`) are taken for numbers where all cells have equally many places: prices are, versions are not.
+2. Zeros at the end (`1.50`) are taken for numbers where all cells have equally many places: prices are, versions are not. A
+   single one (`1.0`) is how programs write a whole number.
 3. Dates are never inferred: they stay the text that they are. A declared date becomes the serial number that Sheets counts in.
 4. An empty cell is empty, whatever its column.
 """
@@ -61,7 +62,7 @@ class Guess:
             self.number = False
             return
         places = len(found[3] or "")
-        self.padded = self.padded or (text.endswith("0") and places > 0)
+        self.padded = self.padded or (text.endswith("0") and places > 1)
         self.even = self.even and self.places in (-1, places)
         self.places = places
 

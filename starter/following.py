@@ -69,6 +69,10 @@ async def follow(
         asked_at = time.monotonic()
         try:
             view = await service.progress(request_id)
+            over = view.state in OVER
+            if view.state == "cancelled":  # said as soon as it is asked for: calls under way have yet to end
+                over = await service.over(request_id) is not None
+                view = await service.progress(request_id) if over else view
         except Unreachable as error:
             if silent_since is None:
                 silent_since = asked_at
@@ -78,7 +82,7 @@ async def follow(
         else:
             silent_since = None
             show(view)
-            if view.state in OVER:
+            if over:
                 return view
         await service.ended(request_id, every_s)
 

@@ -56,6 +56,16 @@ async def test_other_content_is_refused_also_when_the_first_is_over(
     assert not (await service.submit(request("svc-other"), summary="s")).first
 
 
+async def test_what_was_submitted_is_remembered_also_when_it_is_over(
+    service: TemporalService, temporal_client: Client
+) -> None:
+    await service.submit(request("svc-told", priority="low"), summary="s")
+    await temporal_client.get_workflow_handle("bulk/svc-told").terminate()
+    assert await service.request("svc-told") == request("svc-told", priority="low")
+    with pytest.raises(UnknownRequest, match="there is no request 'svc-nobody'"):
+        await service.request("svc-nobody")
+
+
 async def test_a_question_without_a_worker_ends_in_time(service: TemporalService) -> None:
     await service.submit(request("svc-silent"), summary="s")
     began = time.monotonic()

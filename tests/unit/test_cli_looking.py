@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from headgate.errors import Unreachable
-from headgate.models import Waiting
+from headgate.models import ProgressView, Waiting
 from starter.client import NoWorker, RequestRow
 from starter.following import follow
 from tests.unit.fake_service import FakeService, one_sentence, ran, view
@@ -82,6 +82,18 @@ def test_watch_as_json_is_a_view_a_line() -> None:
 
 def test_a_cancelled_request_is_no_failure() -> None:
     assert ran("watch", "r1", service=FakeService([view("cancelled", succeeded=1, unprocessed=2)])).code == 0
+
+
+def test_a_cancelled_request_is_followed_until_its_last_calls_have_ended() -> None:
+    """It says `cancelled` from the moment it is asked; the last word counts what was under way then."""
+    service = FakeService([view("cancelled", succeeded=1), view("cancelled", succeeded=2, unprocessed=1)], state=None)
+
+    def show(seen: ProgressView) -> None:
+        if seen.operations.succeeded == 2:
+            service.state = "cancelled"
+
+    last = asyncio.run(follow(service, "r1", show=show, note=print, every_s=0.0))
+    assert (last.operations.succeeded, last.operations.unprocessed) == (2, 1)
 
 
 def test_following_gives_up_once_everything_has_been_silent() -> None:

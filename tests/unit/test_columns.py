@@ -45,6 +45,7 @@ def test_versions_are_text_and_prices_are_numbers() -> None:
     assert guessed("1", "2.50") == "text"
     assert guessed("1.90", "1.10") == "number"
     assert guessed("1.5", "1.25") == "number"
+    assert guessed("1.0", "0.25", "3") == "number"
 
 
 def test_booleans() -> None:
