@@ -117,6 +117,8 @@ def typed(text: str, kind: ColumnKind) -> Cell:
 
 
 def _number(text: str) -> int | float:
+    if len(text) <= _MOST_DIGITS and _PLAIN.fullmatch(text):
+        return float(text) if "." in text else int(text)
     plain = text.strip()
     if not _NUMBER.fullmatch(plain):
         raise ValueError(f"{_shown(text)} is no number")

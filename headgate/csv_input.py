@@ -28,6 +28,7 @@ Mode = Literal["append", "replace"]
 DELIMITERS: Final[Mapping[str, str]] = {"comma": ",", "semicolon": ";", "tab": "\t"}
 LONGEST_LINE: Final = 9_000_000
 FAULTS_SAID: Final = 20
+BLOCK_BYTES: Final = 256 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
 _NOT_TEXT: Final = {
     b"\xff\xfe": "UTF-16",
@@ -36,6 +37,7 @@ _NOT_TEXT: Final = {
     b"\xd0\xcf": "an Excel file",
 }
 _HEADER_LINES: Final = 100
+_AS_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SENTENCES: Final = {
     "field larger": "a cell is longer than Sheets takes, or its quote is never closed",
     "unexpected end": "a quote is opened and never closed",
@@ -125,17 +127,29 @@ def scan(blocks: Iterable[bytes], destination: Destination, name: str) -> Scanne
 
 
 def operations(blocks: Iterable[bytes], scanned: Scanned, destination: Destination, name: str) -> Iterator[bytes]:
-    """The same file as JSON Lines, a line a block; with `replace` the clear and the header come first."""
+    """The same file as JSON Lines, many in a block; with `replace` the clear and the header come first."""
+    waiting: list[bytes] = []
+    size = 0
+    for line in _lines(blocks, scanned, destination, name):
+        waiting.append(line)
+        size += len(line)
+        if size >= BLOCK_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
+
+
+def _lines(blocks: Iterable[bytes], scanned: Scanned, destination: Destination, name: str) -> Iterator[bytes]:
     title = a1.GridRange(destination.sheet, whole=True)
     spreadsheet = json.dumps(destination.spreadsheet)
     target = json.dumps(a1.format_range(a1.GridRange(destination.sheet, right=len(scanned.header))))
 
     def line(number: int, cells: Sequence[object], *, formulas: bool = False) -> bytes:
-        values = json.dumps(cells, ensure_ascii=False, separators=(",", ":"))
         parsed = ', "input": "FORMULAS"' if formulas else ""
         return (
             f'{{"id": "row-{number}", "op": "append", "spreadsheet": {spreadsheet}, "range": {target}{parsed}, '
-            f'"values": [{values}]}}\n'
+            f'"values": [{_AS_JSON(cells)}]}}\n'
         ).encode()
 
     numbered = _rows(_text_lines(blocks, name), scanned.delimiter, name)

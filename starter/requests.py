@@ -40,6 +40,7 @@ from starter.users import user_names
 Operations = Iterable[Mapping[str, Any] | Operation] | AsyncIterable[Mapping[str, Any] | Operation]
 
 _BLOCK_BYTES: Final = 256 * 1024
+_AS_JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 #: What planning decides of an operation, and no line may say.
 _PLANNED: Final = frozenset({"line", "sheet_id", "gone_sheets"})
 
@@ -156,6 +157,6 @@ def _line(operation: Mapping[str, Any] | Operation, number: int) -> bytes:
             f"operation {number} is a {type(operation).__name__} and must be a mapping, such as a dict"
         )
     try:
-        return json.dumps(dict(operation), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        return _AS_JSON(dict(operation)).encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequest(f"operation {number} cannot be written as JSON: {str(error)[:200]}") from None
