@@ -104,9 +104,9 @@ async def leftovers(
     if plan is not None and plan.summary.dead_letters:
         async for line in store.open_lines(refused_path(request.id, plan.edition)):
             refused = json.loads(line or b"{}")
-            again = str(refused.get("reason", "")).startswith(NO_CREDENTIALS)
-            left.refused += bool(refused) and not again
-            if refused:
+            if refused.get("outcome") == "failed":
+                again = refused["reason"].startswith(NO_CREDENTIALS)
+                left.refused += not again
                 left.mark(refused["line"], _TAKEN if again else _REFUSED)
     async for result in read_results(store, request.id, closed=state in ("cancelled", "failed")):
         number = result["line"]

@@ -160,7 +160,8 @@ def _read_back(planning: Planning) -> tuple[Demand, list[dict[str, Any]]]:
             for lane in Page.model_validate_json(page).lanes:
                 demand.add(lane)
     with planning.refused.open("rb") as refused:
-        first = [json.loads(line) for line in islice(refused, PROBLEMS_SHOWN)]
+        failed = (result for result in map(json.loads, refused) if result["outcome"] == "failed")
+        first = list(islice(failed, PROBLEMS_SHOWN))
     return demand, [{name: result[name] for name in ("line", "id", "reason")} for result in first]
 
 

@@ -191,6 +191,8 @@ async def _retry(
         if any(retried.left_out.values()):
             surroundings.text(f"left out: {_left_out(retried)}")
     if not wait:
+        if not submitted.first and not as_json:
+            surroundings.say(f"what fails in that one: headgate retry-failed {submitted.id}")
         return 0
     view = await follow_on(surroundings.err, service, submitted.id)
     if not as_json:

@@ -21,7 +21,7 @@ from headgate.errors import InvalidRequest
 from headgate.models import Applied, BatchDone, BulkRequest, State
 from starter.retrying import Retried, retry_failed
 from tests.unit.fake_service import FakeService, one_sentence, ran
-from tests.unit.test_plan_activity import append, submitted
+from tests.unit.test_plan_activity import append, read, submitted
 
 Outcomes = Mapping[str, tuple[Outcome, Applied]]
 """Outcome and applied by operation id; what is not named was never sent."""
@@ -106,6 +106,15 @@ async def test_lines_that_were_refused_would_be_refused_again(store: Store) -> N
     made = await retried(store, service)
     assert made.left_out["refused"] == 3
     assert await lines_of(store, service, "r.retry1") == [lines[1], lines[3]]
+
+
+async def test_what_succeeded_while_planning_is_not_taken(store: Store) -> None:
+    request = await ended(store, [b"{", read(9), *LINES], {**MIXED, "o9": YES})
+    path = layout.refused_path("r", (await need_plan(store, "r")).edition)
+    refused = await store.get(path) or b""
+    await store.put(path, refused + result_line("from-a-cache", 2, "succeeded", "yes", "") + b"\n")
+    made = await retried(store, over(request, "cancelled"), include_unprocessed=True)
+    assert (made.operations, made.refused) == (4, 1)
 
 
 async def test_a_line_without_an_id_keeps_the_one_that_it_had(store: Store) -> None:
