@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from emulator.errors import ApiError
+from headgate.apis.sheets import merging
 from headgate.apis.sheets.compose import Call
 from headgate.apis.sheets.operations import parse_line
 from headgate.apis.sheets.replies import Reply, read_reply
@@ -77,6 +78,28 @@ def test_what_is_typed_is_parsed_and_formulas_are_kept() -> None:
     assert {result.outcome for result in results.values()} == {"succeeded"}
     assert results["4"].reply is not None
     assert results["4"].reply["values"] == [["=A1", "word", "", "", 12], [12]]
+
+
+def test_formulas_are_kept_and_nothing_else_is_parsed() -> None:
+    """Both an append and an update, fenced: what looks like a number, a date or a sign stays the text that it is."""
+    api = Api()
+    row = ["=A1", "007", "+1", "2030-01-31", "=", 5, True]
+    one = parse_line(
+        json.dumps({"op": "append", "spreadsheet": "S", "range": "A:G", "values": [row], "input": "FORMULAS"}), 1, "u"
+    )
+    assert merging.form_of(one) == "fenced"
+    results = run(
+        api,
+        {"op": "append", "range": "Sheet1!A:G", "values": [row], "input": "FORMULAS"},
+        {"op": "update", "range": "Sheet1!A2:G2", "values": [row], "input": "FORMULAS"},
+        {"op": "append", "range": "Sheet1!A:G", "values": [row]},
+        {"op": "read", "range": "Sheet1!A1:G3", "render": "FORMULA"},
+    )
+    assert {result.outcome for result in results.values()} == {"succeeded"}
+    assert results["4"].reply is not None
+    assert results["4"].reply["values"] == [row, row, row]
+    kinds = [type(api.library.spreadsheets["S"].sheets[0].cell(place, 0).value).__name__ for place in range(3)]
+    assert kinds == ["Formula", "Formula", "str"]
 
 
 def test_a_sheet_that_is_added_on_the_way_can_be_written_to() -> None:
