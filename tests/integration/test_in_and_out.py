@@ -105,6 +105,36 @@ async def test_a_replace_leaves_the_new_table_alone_and_one_that_is_refused_the_
     assert len([call for call in stack.calls("replaced") if call["kind"] == "write"]) == writes + 1
 
 
+async def test_a_replace_that_is_cut_off_leaves_a_beginning_of_the_new_table(stack: Stack, tmp_path: Path) -> None:
+    """Nothing of the old one, and no row behind one that is missing."""
+    stack.spreadsheets("cut-off")
+    project = await stack.project()
+    old = [append(f"old{n}", "cut-off") for n in range(30)]
+    await stack.completes(await stack.submit(project, old), old, 60)
+    file = tmp_path / "new.csv"
+    file.write_text("name,number\n" + "".join(f"new{n},{n}\n" for n in range(300)), encoding="utf-8")
+    table = (
+        "--project",
+        project,
+        "--user",
+        "bot",
+        "--spreadsheet",
+        "cut-off",
+        "--sheet",
+        "Orders",
+        "--mode",
+        "replace",
+    )
+    await headgate(stack, "submit", file, *table, "--id", "cut-off", "--operations-per-call", "4")
+    before = len(stack.calls("cut-off"))
+    await eventually(lambda: len(stack.calls("cut-off")) > before + 6, timeout=30)
+    await headgate(stack, "cancel", "cut-off")
+    view = await requests(stack).ended("cut-off")
+    assert view.operations.unprocessed > 100
+    rows = [["name", "number"], *([f"new{n}", n] for n in range(300))]
+    assert stack.cells("cut-off") == rows[: view.operations.succeeded - 1], "all that succeeded but the clear"
+
+
 async def test_what_failed_is_written_once_when_its_cause_is_gone(stack: Stack, tmp_path: Path) -> None:
     """Two sheets, one of which is missing; the retry brings its rows, twice asked for is once done, and a purge ends it."""
     stack.spreadsheets("half")
