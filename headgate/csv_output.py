@@ -20,6 +20,7 @@ COLUMNS: Final = ("line", "id", "outcome", "applied", "reason")
 _BEGINNING: Final = re.compile(
     r"""(\A|[,;|"'\t\r\n])([\s\x00-\x1f\x7f\u00a0\u200b-\u200f\ufeff"']*)(?=[=+\-@＝＋－＠])"""
 )
+_SUSPECT: Final = re.compile(r"[=+\-@＝＋－＠\t\r\n]")
 _STARTS_BLANK: Final = re.compile(r"\A[\t\r\n]")
 
 
@@ -35,6 +36,8 @@ def row(result: Mapping[str, Any]) -> str:
 
 def harmless(text: str) -> str:
     """The text, so that a spreadsheet program shows it and does not run it."""
+    if not _SUSPECT.search(text):
+        return text
     guarded = _BEGINNING.sub(r"\1\2'", text)
     return f"'{guarded}" if _STARTS_BLANK.match(guarded) else guarded
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,15 @@ def test_problems_have_their_lines() -> None:
     assert "and 12 lines more" in shown
     assert "30 × op must be append" in shown
     assert shown.endswith("nothing was sent\n")
+
+
+def test_a_long_plan_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the standard error, by lines; the answer stays one document."""
+    monkeypatch.setattr("starter.preview.SAY_EVERY_S", 0.001)
+    stdin = lines(*(row(n) for n in range(5_000)))
+    found = ran("plan", "-", "--project", "p", "--user", "u", "--json", service=AWAY, stdin=stdin)
+    assert found.documents[0]["operations"] == 5_000
+    assert re.search(r"^standard input: [\d,]+ lines planned$", found.err, re.MULTILINE)
 
 
 def test_csv_is_planned_as_it_would_be_submitted(tmp_path: Path) -> None:

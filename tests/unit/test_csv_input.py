@@ -92,6 +92,27 @@ def test_what_is_inferred_shows_as_it_was_written(rows: list[tuple[str, str]]) -
                 assert value == text
 
 
+SOUP = st.lists(
+    st.sampled_from(['"', ",", ";", "\t", "\n", "\r", "a", "1", "=", " ", "é", "\0", "\u2028", "'"]), max_size=30
+)
+
+
+@given(SOUP.map("".join).map(str.encode) | st.binary(max_size=40), st.booleans(), st.integers(1, 9))
+def test_whatever_comes_is_taken_whole_or_refused_in_a_sentence(data: bytes, formulas: bool, block: int) -> None:
+    """What is taken is operations that planning takes."""
+    table = Destination(spreadsheet="s", sheet="Data", mode="replace", formulas=formulas)
+    made: list[dict[str, Any]] = []
+    said = ""
+    try:
+        made = read(data, table, block)
+    except InvalidRequest as refusal:
+        said = str(refusal)
+    assert bool(made) != bool(said)
+    assert not said or (said.startswith("x.csv") and "\n" not in said)
+    assert [one["op"] for one in made[:2]] == ["clear", "append"][: len(made)]
+    assert len({len(row) for one in made[1:] for row in one["values"]}) <= 1
+
+
 def test_the_operation_says_where_it_goes() -> None:
     table = Destination(spreadsheet="s1", sheet="It's 1")
     assert read("a,b,c\n1,x,true\n", table) == [
