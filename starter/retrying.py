@@ -21,6 +21,7 @@ from starter.following import exit_code, follow_on
 from starter.looking import Json, RequestId
 from starter.render import progress_line
 from starter.surroundings import Surroundings, of, waiting_for
+from workflows import names
 
 #: Beyond so many retries of one request something else is wrong.
 MOST_RETRIES: Final = 1_000
@@ -83,7 +84,7 @@ async def retry_failed(
         return Retried(submitted, left.taken, left.refused, left.unknown, left.unprocessed, left.retried)
     if last is None:
         raise InvalidRequest(f"nothing of request {request_id!r} is to be retried: {_left_out(left)}")
-    submitted = Submitted(last[0], f"bulk/{last[0]}", first=False)
+    submitted = Submitted(last[0], names.bulk_request_id(last[0]), first=False)
     return Retried(submitted, last[1], left.refused, left.unknown, left.unprocessed, left.retried - last[1])
 
 
