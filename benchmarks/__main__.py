@@ -23,6 +23,7 @@ BENCHMARKS = (
     "outage",
     "raised",
     "runtime_change",
+    "mixed",
 )
 
 

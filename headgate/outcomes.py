@@ -227,8 +227,11 @@ class BatchState(BaseModel):
                 served = deal_out([self._batch.operations[member] for member in part.members], body)
                 if served is None:
                     return self._again(part, "the answer does not hold what was asked for", now_ns)
-                for member, value_range in zip(part.members, served, strict=True):
-                    self._settle((member,), "succeeded", "yes", reply=value_range)
+                for member, found in zip(part.members, served, strict=True):
+                    if isinstance(found, str):
+                        self._settle((member,), "failed", "no", found)
+                    else:
+                        self._settle((member,), "succeeded", "yes", reply=found)
             case "values_append":
                 self._settle(part.members, "succeeded", "yes", reply=body)
             case "fenced" | "values_update" as form:

@@ -150,7 +150,7 @@ class Planner:
 
     def _add_read(self, lane: _Lane, operation: Operation) -> list[DraftBatch]:
         closed = self._close_write(lane)
-        options = (operation.render, operation.major_dimension)
+        options = (operation.render or "FORMATTED_VALUE", operation.major_dimension)
         current = lane.reads.get(options)
         repeated = current is not None and operation.range in current.seen
         weight = merging.Weight(0, 0, 0) if repeated else merging.weight_of(operation, "read")

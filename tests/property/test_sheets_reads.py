@@ -45,7 +45,8 @@ def answer_for(grid: dict[tuple[int, int], int], text: str, by_columns: bool) ->
             line.pop()
     while lines and not lines[-1]:
         lines.pop()
-    shown = a1.GridRange("x", area.top, area.left, bottom, right, anchor=area.anchor)
+    one_cell = bottom - area.top == right - area.left == 1
+    shown = a1.GridRange("x", area.top, area.left, bottom, right, anchor=one_cell)
     answer = {"range": a1.format_range(shown), "majorDimension": "COLUMNS" if by_columns else "ROWS", "values": lines}
     return {name: value for name, value in answer.items() if value}
 

@@ -21,7 +21,7 @@ from headgate.apis.sheets.reads import plan_reads
 from headgate.models import Form, Kind, Message, Operation
 
 LONGEST_QUERY = 2_000
-_LOOK_UP_MASK = "sheets.properties(sheetId,title,index,gridProperties)"
+_LOOK_UP_MASK = "sheets.properties(sheetId,title,index,hidden,gridProperties)"
 
 
 class Call(Message):
@@ -127,10 +127,14 @@ def _fenced(
                 refused[position] = _no_such_sheet(operation)
                 continue
             if operation.op == "append":
+                rows = merging.append_rows(operation)
+                if not rows:
+                    idle.append(position)
+                    continue
                 if appending is None or appending[0] != sheet_id:
                     close()
                     appending = (sheet_id, [], [])
-                appending[1].extend(merging.append_rows(operation))
+                appending[1].extend(rows)
                 appending[2].append(position)
                 continue
             if operation.op == "update":

@@ -164,9 +164,15 @@ def cell(value: Cell, input: str) -> Json:
 
 
 def append_rows(operation: Operation) -> list[Json]:
-    """The rows of an `appendCells`, padded on the left up to the range's first column."""
+    """The rows of an `appendCells`, padded on the left up to the range's first column.
+
+    Empty rows at the end are left out: alone they would leave nothing behind, but merged they would push down what follows.
+    """
     pad: list[Json] = [{}] * a1.parse(operation.range).left
-    return [{"values": pad + [cell(value, operation.input) for value in row]} for row in rows_of(operation)]
+    rows = list(rows_of(operation))
+    while rows and all(value in (None, "") for value in rows[-1]):
+        rows.pop()
+    return [{"values": pad + [cell(value, operation.input) for value in row]} for row in rows]
 
 
 def append_request(sheet_id: int, rows: Sequence[Json]) -> Json:

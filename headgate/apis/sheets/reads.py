@@ -2,19 +2,23 @@
 
 1. `plan_reads` depends on the operations alone, so the answer can be dealt out by whoever knows them.
 2. A range is served from a covering one of the same title only; a title alone (perhaps a named range) covers nothing.
-3. What is served reads as if it had been asked for: cut to the range, empty ends trimmed.
+3. What is served reads as if it had been asked for alone: cut to the range, empty ends trimmed, the range echoed as the
+   API does, refused where it begins beyond the grid.
 
 Source: reference/sheets.md sections 4.5 and 8.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from headgate.apis.sheets import a1
 from headgate.models import Operation
+
+#: So many ranges of a sheet, the largest, are tried as covers of another.
+MOST_COVERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,13 @@ def plan_reads(operations: Sequence[Operation]) -> ReadPlan:
     covers: dict[str, list[str]] = {}
     cover_of: dict[str, str] = {}
     for text, area in sorted(areas.items(), key=lambda entry: _size(entry[1]), reverse=True):
-        cover = next((c for c in covers.get(area.title, ()) if areas[c].contains(area)), None)
+        title = area.title.casefold()
+        cover = next((c for c in covers.get(title, ()) if areas[c].contains(replace(area, title=areas[c].title))), None)
         cover_of[text] = cover or text
         if cover is None:
             kept.append(text)
             if area.cells != 1 and not area.whole:
-                covers.setdefault(area.title, []).append(text)
+                covers.setdefault(title, []).append(text)
     wanted = set(kept)
     ranges = tuple(text for text in areas if text in wanted)
     place = {text: number for number, text in enumerate(ranges)}
@@ -50,16 +55,43 @@ def _size(area: a1.GridRange) -> int:
     return height * width
 
 
-def deal_out(operations: Sequence[Operation], answer: object) -> list[dict[str, object]] | None:
-    """Each operation's own value range, in order; None when the answer does not have what was asked for."""
+def deal_out(operations: Sequence[Operation], answer: object) -> list[dict[str, object] | str] | None:
+    """Each operation's own value range, in order, or why the API would have refused it alone.
+
+    None when the answer does not have what was asked for.
+    """
     plan = plan_reads(operations)
     answered = _answered(plan, answer)
     if answered is None:
         return None
     return [
-        _serve(operation, answered[place], plan.ranges[place])
+        serve(operation, plan.ranges[place], answered[place])
         for operation, place in zip(operations, plan.served, strict=True)
     ]
+
+
+class Known:
+    """Value ranges by the range that was asked for, all shown in the same way; serves what they hold or cover."""
+
+    def __init__(self, ranges: Mapping[str, dict[str, object]]) -> None:
+        self._ranges = ranges
+        self._covers: dict[str, list[tuple[a1.GridRange, str]]] = {}
+        for text in sorted(ranges, key=lambda text: _size(a1.parse(text)), reverse=True):
+            area = a1.parse(text)
+            covers = self._covers.setdefault(area.title.casefold(), [])
+            if not (area.whole or area.cells == 1) and len(covers) < MOST_COVERS:
+                covers.append((area, text))
+
+    def serve(self, operation: Operation) -> dict[str, object] | None:
+        """The operation's value range, or None if it has to be asked for."""
+        if (found := self._ranges.get(operation.range)) is not None:
+            return found
+        area = a1.parse(operation.range)
+        for cover, text in self._covers.get(area.title.casefold(), ()):
+            if cover.contains(replace(area, title=cover.title)):
+                served = serve(operation, text, self._ranges[text])
+                return served if isinstance(served, dict) else None
+        return None
 
 
 def _answered(plan: ReadPlan, answer: Any) -> list[dict[str, object]] | None:
@@ -78,31 +110,33 @@ def _answered(plan: ReadPlan, answer: Any) -> list[dict[str, object]] | None:
     return [entry.get("valueRange") or {} for entry in listed] if len(listed) == len(plan.ranges) else None
 
 
-def _serve(operation: Operation, value_range: dict[str, object], asked: str) -> dict[str, object]:
+def serve(operation: Operation, asked: str, value_range: dict[str, object]) -> dict[str, object] | str:
+    """The operation's own value range out of the answer to `asked`, which covers it, or why the API would have refused it."""
     if operation.range == asked:
         return value_range
     wanted, cover = a1.parse(operation.range), a1.parse(asked)
     echoed = value_range.get("range")
+    title, mark, _ = echoed.rpartition("!") if isinstance(echoed, str) else ("", "", "")
     try:
         shown = a1.parse(echoed) if isinstance(echoed, str) else cover
     except ValueError:
         shown = cover
     bottom, right = _least(wanted.bottom, shown.bottom), _least(wanted.right, shown.right)
+    if (bottom is not None and bottom <= wanted.top) or (right is not None and right <= wanted.left):
+        return f"Range ({operation.range}) exceeds grid limits."
     top, left = wanted.top - cover.top, wanted.left - cover.left
     spans = (
-        (top, None if bottom is None else max(bottom - cover.top, top)),
-        (
-            left,
-            None if right is None else max(right - cover.left, left),
-        ),
+        (top, None if bottom is None else bottom - cover.top),
+        (left, None if right is None else right - cover.left),
     )
     major, minor = spans if operation.major_dimension == "ROWS" else spans[::-1]
     listed = value_range.get("values")
     rows = [_trimmed(row[slice(*minor)]) for row in listed[slice(*major)]] if isinstance(listed, list) else []
     while rows and not rows[-1]:
         rows.pop()
-    area = a1.GridRange(shown.title, wanted.top, wanted.left, bottom, right, anchor=wanted.anchor)
-    served: dict[str, object] = {"range": a1.format_range(area), "majorDimension": operation.major_dimension}
+    area = a1.GridRange("", wanted.top, wanted.left, bottom, right)
+    cells = a1.format_range(replace(area, anchor=area.cells == 1))
+    served: dict[str, object] = {"range": title + mark + cells, "majorDimension": operation.major_dimension}
     if rows:
         served["values"] = rows
     return served

@@ -2,7 +2,8 @@
 
 1. A sheet that a line adds gets its id here, if the line names none: a resend then adds no second one.
 2. An operation on a sheet that an earlier line of its lane added or renamed carries that sheet's id.
-3. A sheet that an earlier line renamed or deleted no longer answers to the title that the look-up knows it by.
+3. A sheet that an earlier line renamed or deleted no longer answers to the title that the look-up knows it by; one that it
+   hid is not the first any more. One that it shows again is taken for the first only if the look-up says so.
 
 What other lanes, requests or people do to titles meanwhile is not seen. Source: reference/sheets.md sections 2.1 and 4.8.
 """
@@ -24,6 +25,7 @@ class SheetNames:
     ids: dict[str, int] = field(default_factory=dict)
     gone: tuple[int, ...] = ()
     moved: tuple[int, ...] = ()
+    hidden: frozenset[int] = frozenset()
     first: int | None = None
 
     def settle(self, operation: Operation, nonce: str) -> Operation:
@@ -33,7 +35,7 @@ class SheetNames:
         if not (self.ids or self.gone or self.moved or self.first is not None):
             return operation
         title = a1.parse(operation.range).title
-        known = self.ids.get(title) if title else self.first
+        known = self.ids.get(title.casefold()) if title else self.first
         if known is not None:
             return operation.model_copy(update={"sheet_id": known})
         passed_over = self.gone if title else self.moved
@@ -69,16 +71,20 @@ class SheetNames:
         sheet_id = _whole(properties.get("sheetId")) or 0
         if mask & {"title", "*"} and isinstance(properties.get("title"), str):
             self._unnamed(sheet_id)
-            self.ids[properties["title"]] = sheet_id
+            self.ids[properties["title"].casefold()] = sheet_id
+        if mask & {"hidden", "*"}:
+            self.hidden = self.hidden | {sheet_id} if properties.get("hidden") else self.hidden - {sheet_id}
         if mask & {"index", "*"}:
             if _whole(properties.get("index")) or "*" in mask:
                 self._moved_away(sheet_id)
-            else:
+            elif sheet_id not in self.hidden:
                 self.first = sheet_id
+        if sheet_id in self.hidden:
+            self._moved_away(sheet_id)
 
     def _added(self, sheet_id: int, title: object, index: object) -> None:
         if isinstance(title, str):
-            self.ids[title] = sheet_id
+            self.ids[title.casefold()] = sheet_id
         if _whole(index) == 0:
             self.first = sheet_id
 

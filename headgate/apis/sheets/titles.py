@@ -11,13 +11,14 @@ from headgate.models import Message, Operation
 
 
 class Sheet(Message):
-    """One sheet; `rows` and `columns` are its grid (0: not told)."""
+    """One sheet; `rows` and `columns` are its grid (0: not told). A range without a title never means a hidden one."""
 
     sheet_id: int
     title: str
     index: int = 0
     rows: int = 0
     columns: int = 0
+    hidden: bool = False
 
 
 class Titles(Message):
@@ -26,13 +27,11 @@ class Titles(Message):
     sheets: tuple[Sheet, ...] = ()
 
     def sheet_id(self, title: str, gone: tuple[int, ...] = ()) -> int | None:
-        """The id of the sheet that has this title ("": the first one), passing over those in `gone`; None if there is none."""
+        """The id of the sheet that has this title, in whatever case ("": the first visible one), passing over those in `gone`."""
+        wanted = title.casefold()
         for sheet in self.sheets:
-            if sheet.title == title or not title:
-                if sheet.sheet_id not in gone:
-                    return sheet.sheet_id
-                if title:
-                    return None
+            if sheet.sheet_id not in gone and (sheet.title.casefold() == wanted if title else not sheet.hidden):
+                return sheet.sheet_id
         return None
 
 
@@ -53,6 +52,7 @@ def titles_from(reply: object) -> Titles:
                 index=_int(found.get("index"), position),
                 rows=_int(grid.get("rowCount")),
                 columns=_int(grid.get("columnCount")),
+                hidden=found.get("hidden") is True,
             )
         )
     return Titles(sheets=tuple(sorted(sheets, key=lambda sheet: sheet.index)))
