@@ -37,6 +37,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.alerts import AlertActivities
 from activities.batches import Batches
 from activities.bookings import Desk
+from activities.cache import Cache
 from activities.calls import CallActivities
 from activities.clock import ServerClock
 from activities.credentials import Credentials
@@ -98,7 +99,7 @@ def send_worker(client: Client, settings: Settings | None = None) -> Worker:
     async def tell(project: str, said: Settlement) -> None:
         await client.get_workflow_handle(names.rate_limiter_id(project)).signal("settle", said)
 
-    sender = Sender(Batches(store), Results(store), wire, clock, Pushback(clock, tell))
+    sender = Sender(Batches(store), Results(store), wire, clock, Pushback(clock, tell), Cache(store))
 
     async def revive(project: str) -> None:
         await start_limiter(client, project)
@@ -118,7 +119,8 @@ def plan_worker(client: Client, settings: Settings | None = None) -> Worker:
     """Plans, and records what cannot be sent; in a process of its own, since planning is all computing."""
     settings = settings or Settings.from_environ(os.environ)
     users = _credentials(settings).users
-    plans = PlanActivities(Store.open(settings.store), None if users is None else frozenset(users))
+    store = Store.open(settings.store)
+    plans = PlanActivities(store, None if users is None else frozenset(users), Cache(store))
     return Worker(
         client,
         task_queue=names.PLAN_QUEUE,

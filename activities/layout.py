@@ -1,14 +1,16 @@
-"""Where everything of a request lies in the store: the one home of its paths.
+"""Where everything lies in the store: the one home of its paths.
 
     requests/<id>/input-<sha256>.jsonl           the operations as they were submitted
     requests/<id>/plan/plan.json                 written last: which edition of the plan counts, and its numbers
     requests/<id>/plan/<edition>/batches.jsonl   every planned batch, a line each, in the order of their numbers
     requests/<id>/plan/<edition>/index.bin       where batch n lies in it (`activities.manifest.INDEX_ENTRY`)
-    requests/<id>/plan/<edition>/refused.jsonl   the results of lines refused while planning
+    requests/<id>/plan/<edition>/refused.jsonl   the results of lines refused, or served from the cache, while planning
     requests/<id>/plan/<edition>/pages/<page>.json
     requests/<id>/titles/<thousand>/<lane>.json
     requests/<id>/journal/<thousand>/<batch>.json
     requests/<id>/results/<thousand>/<batch>.jsonl
+    cache/<spreadsheet>/edition                  drawn anew by every call that writes there (`activities.cache`)
+    cache/<spreadsheet>/<way>/<sent>-<drawn>.json
 
 Numbers are padded with zeros, so that a listing is in their order, and grouped by the thousand, so that no folder grows large.
 """
@@ -23,7 +25,8 @@ from headgate.models import NAME_PATTERN
 
 _NAME: Final = re.compile(NAME_PATTERN)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-#: The part that a batch sends first.
+#: Answers to reads; the folders below are named by digests.
+CACHE_ROOT: Final = "cache"
 _DIGITS: Final = 9
 _GROUP: Final = 1000
 
@@ -66,7 +69,7 @@ def index_path(request_id: str, edition: str) -> str:
 
 
 def refused_path(request_id: str, edition: str) -> str:
-    """The results of the lines that were refused while planning."""
+    """The results of the lines that were settled while planning: refused, or served from the cache."""
     return f"{request_root(request_id)}/plan/{edition}/refused.jsonl"
 
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +26,20 @@ from temporalio.exceptions import ApplicationError
 
 from activities import layout
 from activities.batches import Batches
+from activities.cache import Cache, way_path
 from activities.manifest import PlanRecord, find_plan, gone, need_plan
 from activities.planning import Planning
 from activities.results import Results, applied_so_far, result_line
 from activities.store import BLOCK_BYTES, Store
+from headgate.apis.sheets.reads import Known
 from headgate.errors import InvalidRequest, Unreachable
-from headgate.models import AbandonLane, BatchDone, BulkRequest, Page, PageRequest, PlannedBatch, PlanSummary
+from headgate.models import AbandonLane, BatchDone, BulkRequest, Operation, Page, PageRequest, PlannedBatch, PlanSummary
 
 BEAT_S: Final = 1.0
 _TOGETHER: Final = 16
+#: Ways of reading whose answers a plan in the making holds in memory.
+_WAYS_HELD: Final = 4
+Found = dict[str, object]
 
 Made = TypeVar("Made")
 
@@ -43,6 +50,7 @@ class PlanActivities:
 
     store: Store
     users: frozenset[str] | None = None
+    cache: Cache | None = None
 
     @activity.defn
     async def plan(self, request: BulkRequest) -> PlanSummary:
@@ -91,7 +99,7 @@ class PlanActivities:
 
     async def _plan_anew(self, request: BulkRequest) -> PlanRecord:
         with tempfile.TemporaryDirectory(prefix="headgate-plan-", ignore_cleanup_errors=True) as folder:
-            planning = Planning(request, Path(folder), self.users)
+            planning = Planning(request, Path(folder), self.users, self._serve(request))
             try:
                 await self._take_input(planning, request)
                 summary = await _beating(planning, asyncio.to_thread(planning.finish))
@@ -111,6 +119,29 @@ class PlanActivities:
         if await self.store.put_new(layout.plan_path(request.id), record.model_dump_json().encode()):
             return record
         return await need_plan(self.store, request.id)
+
+    def _serve(self, request: BulkRequest) -> Callable[[Operation], Found | None] | None:
+        """Answers reads from the cache; called in another thread, and asks the store once for reads that are alike.
+
+        How old an answer is counts at that moment, by the server's clock.
+        """
+        cache = self.cache
+        if cache is None or not request.max_age_ns:
+            return None
+        loop = asyncio.get_running_loop()
+        started_ns = int(activity.info().started_time.timestamp() * 1_000_000) * 1000 - time.monotonic_ns()
+        held: OrderedDict[str, Known] = OrderedDict()
+
+        def serve(operation: Operation) -> Found | None:
+            way = way_path(request.owner, operation)
+            if way not in held:
+                asked = cache.known(request, operation, started_ns + time.monotonic_ns())
+                held[way] = asyncio.run_coroutine_threadsafe(asked, loop).result()
+                while len(held) > _WAYS_HELD:
+                    held.popitem(last=False)
+            return held[way].serve(operation)
+
+        return serve
 
     async def _take_input(self, planning: Planning, request: BulkRequest) -> None:
         try:

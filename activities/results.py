@@ -2,7 +2,7 @@
 
 1. The first record of a batch is the record: a second one changes nothing and hears what the first one said.
 2. A batch without a record is not done, whatever a heartbeat or a report said.
-3. Reading is in the order of lines refused while planning, then batches by number, with a few batches in memory at a time.
+3. Reading is in the order of lines settled while planning, then batches by number, with a few batches in memory at a time.
 
 The first line of an object is the `BatchDone`, every line after it an `OperationResult`.
 """
@@ -86,7 +86,7 @@ async def _lines(store: Store, request_id: str, *, closed: bool) -> AsyncIterato
             async for line in _never_planned(store, request_id):
                 yield line
         return
-    if plan.summary.dead_letters:
+    if plan.summary.dead_letters or plan.summary.cached:
         async for refused in store.open_lines(refused_path(request_id, plan.edition)):
             if refused:
                 yield refused

@@ -6,10 +6,13 @@ bytes leave, so a batch without one was never sent.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from activities.batches import Batches
+from activities.cache import Cache
 from activities.clock import ServerClock
 from activities.http import Wire
 from activities.pushback import Pushback
@@ -36,6 +39,7 @@ class Sender:
     wire: Wire
     clock: ServerClock
     pushback: Pushback
+    cache: Cache | None = None
     _titles: OrderedDict[tuple[str, int], Titles] = field(default_factory=OrderedDict)
 
     async def resume(self, request: BulkRequest, batch: PlannedBatch) -> BatchState:
@@ -66,9 +70,14 @@ class Sender:
 
         Raises `StaleToken`, `Unreachable` or, where it can never be, `InvalidRequest` if nothing was sent; the state knows that.
         """
-        state.sending(step, self.clock.now_ns())
+        sent_ns = self.clock.now_ns()
+        state.sending(step, sent_ns)
+        edition = ""
         if step.call.kind == "write":
-            await self._save(request, batch, state)
+            await asyncio.gather(self._save(request, batch, state), self._writing(batch))
+        elif batch.form == "read" and request.max_age_ns:
+            edition = await self._reading(batch)
+        settled = len(state.settled)
         try:
             reply = await self._call(request, batch, step, at_ns, latest_ns, probe)
         except (StaleToken, Unreachable, InvalidRequest) as error:
@@ -85,11 +94,15 @@ class Sender:
         try:
             if batch.form == "look_up" and state.titles is not None:
                 await self._keep_titles(request, batch.lane, state.titles)
+            if step.call.kind == "write":
+                await self._writing(batch)
             if not state.finished or advice.wait_ns:
                 await self._save(request, batch, state)
         except Unreachable as error:
             # The call was made and its token is used: this must not look like a call that never left.
             return advice.model_copy(update={"wait_ns": max(advice.wait_ns, SECOND_NS), "why": str(error)})
+        if edition and len(state.settled) > settled:
+            await self._keep(request, batch, state, settled, edition, sent_ns)
         return advice
 
     async def record(
@@ -139,6 +152,27 @@ class Sender:
         except NoReply as error:
             return Lost(why=str(error))
         return read_reply(answer.status, answer.headers, answer.body)
+
+    async def _writing(self, batch: PlannedBatch) -> None:
+        """What was read from the spreadsheet before does not count any more."""
+        if self.cache is not None:
+            await self.cache.writing(batch.spreadsheet)
+
+    async def _reading(self, batch: PlannedBatch) -> str:
+        """The edition under which the answer may be kept; "" where none can be had, which is no reason not to read."""
+        with suppress(Unreachable):
+            return await self.cache.reading(batch.spreadsheet) if self.cache is not None else ""
+        return ""
+
+    async def _keep(
+        self, request: BulkRequest, batch: PlannedBatch, state: BatchState, settled: int, edition: str, sent_ns: int
+    ) -> None:
+        """Keep what this call answered: the results that were not there before it."""
+        if self.cache is None:
+            return
+        read = [(batch.operations[member], result) for member, result in list(state.settled.items())[settled:]]
+        with suppress(Unreachable):
+            await self.cache.keep(request.owner, edition, sent_ns, read)
 
     async def _save(self, request: BulkRequest, batch: PlannedBatch, state: BatchState) -> None:
         await self.batches.save_journal(request.id, batch.number, state.frozen())

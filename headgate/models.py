@@ -241,8 +241,15 @@ class BookReply(Message):
 # --- a bulk request --------------------------------------------------------------------------------------------------
 
 
+#: Answers to reads are kept no longer than this.
+LONGEST_AGE_NS = 3600 * SECOND_NS
+
+
 class BulkRequest(Message):
-    """What a caller submits. `id` is the request's; `input_sha256` with project, user, order and cap says what *the same* is."""
+    """What a caller submits. `id` is the request's; `input_sha256` with project, user, order and cap says what *the same* is.
+
+    `max_age_ns`: reads may be served from answers of this age, and their own are kept (0: neither).
+    """
 
     id: str
     project: str
@@ -257,6 +264,7 @@ class BulkRequest(Message):
     submitted_at_ns: int = 0
     nonce: str = ""
     max_attempts: PositiveInt = 8
+    max_age_ns: int = 0
 
 
 Form = Literal["look_up", "fenced", "values_update", "values_append", "read"]
@@ -314,7 +322,10 @@ class LaneEntry(Message):
 
 
 class PlanSummary(Message):
-    """The plan in numbers; `dead_letters` are the lines that were refused while planning."""
+    """The plan in numbers; `dead_letters` are the lines that were refused while planning.
+
+    `looked_for` are the reads that were looked for in the cache, `cached` those that were found: they are done, without a call.
+    """
 
     operations: int
     dead_letters: int
@@ -322,6 +333,8 @@ class PlanSummary(Message):
     lanes: int
     pages: int
     reasons: dict[str, int] = {}
+    cached: int = 0
+    looked_for: int = 0
 
 
 class Page(Message):
@@ -475,7 +488,10 @@ class Waiting(Message):
 
 
 class ProgressView(Message):
-    """The answer of the `progress` query: the public contract of `headgate status --json`. Instants are ISO 8601 in UTC."""
+    """The answer of the `progress` query: the public contract of `headgate status --json`. Instants are ISO 8601 in UTC.
+
+    `cached` reads were answered from the cache, which is `cache_hit_rate` (0 to 1) of those that were looked for there.
+    """
 
     id: str
     state: State
@@ -488,6 +504,8 @@ class ProgressView(Message):
     waiting: Waiting = Waiting()
     version: int = 0
     failures: dict[str, int] = {}
+    cached: int = 0
+    cache_hit_rate: float = 0.0
 
 
 class Control(Message):

@@ -42,8 +42,9 @@ class Progress:
     version: int = 0
 
     def planned(self, plan: PlanSummary, now: int) -> None:
-        """Planning is over: the lines that it refused are failed operations."""
+        """Planning is over: the lines that it refused are failed operations, the reads that it served have succeeded."""
         self.failed += plan.dead_letters
+        self.succeeded += plan.cached
         self._count_reasons(plan.reasons)
         self.started_at_ns = now
         self.version += 1
@@ -107,6 +108,8 @@ class Progress:
             waiting=waiting,
             version=self.version,
             failures=dict(self.reasons),
+            cached=plan.cached if plan else 0,
+            cache_hit_rate=round(plan.cached / plan.looked_for, 4) if plan and plan.looked_for else 0.0,
         )
 
     def checkpoint(self) -> ProgressCheckpoint:

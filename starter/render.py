@@ -46,6 +46,7 @@ def progress_line(view: ProgressView) -> str:
     parts += [f"{counts.failed:,} failed"] if counts.failed else []
     parts += [f"{counts.unprocessed:,} unprocessed"] if counts.unprocessed else []
     parts.append(f"{view.calls.made:,} of {view.calls.planned:,} calls")
+    parts += [cached_text(view)] if view.cached else []
     if view.state not in OVER:
         parts += [f"{view.rate_per_minute:,.0f}/min"] if view.rate_per_minute else []
         parts += [f"done about {clock_time(view.eta_at)}"] if view.eta_at else []
@@ -59,6 +60,11 @@ def waiting_text(view: ProgressView) -> str:
     return f"waiting: {view.waiting.reason}{until}"
 
 
+def cached_text(view: ProgressView) -> str:
+    """How many reads the cache answered."""
+    return f"{view.cached:,} reads from the cache ({view.cache_hit_rate:.0%} of those looked for)"
+
+
 def progress_panel(view: ProgressView, note: str = "") -> RenderableType:
     """The request as a panel: bar, counts, rate, what it waits for."""
     counts, calls = view.operations, view.calls
@@ -69,6 +75,8 @@ def progress_panel(view: ProgressView, note: str = "") -> RenderableType:
         f"{counts.succeeded:,} succeeded, {counts.failed:,} failed, {counts.unprocessed:,} unprocessed, {counts.remaining:,} to go",
     )
     facts.add_row("calls", f"{calls.made:,} made of {calls.planned:,} planned, {calls.retried:,} retried")
+    if view.cached:
+        facts.add_row("cache", cached_text(view))
     if view.state not in OVER:
         facts.add_row("rate", f"{view.rate_per_minute:,.0f} calls/min")
         facts.add_row("done", f"about {clock_time(view.eta_at)}" if view.eta_at else "not known yet")

@@ -15,7 +15,7 @@ from activities.store import Store
 from activities.submission import store_input
 from headgate.csv_input import Destination
 from headgate.errors import InvalidRequest
-from headgate.models import NAME_PATTERN, BulkRequest, Order, Priority
+from headgate.models import LONGEST_AGE_NS, NAME_PATTERN, SECOND_NS, BulkRequest, Order, Priority
 from starter.client import Service, Submitted
 from starter.following import exit_code, follow_on
 from starter.inputs import (
@@ -58,6 +58,7 @@ class Wish:
     id: str | None = None
     order: Order = "lane"
     operations_per_call: int = 0
+    max_age_s: float = 0.0
 
     def checked(self) -> Wish:
         """The wish itself, if every name in it can be one."""
@@ -89,6 +90,7 @@ async def submit(
         priority=wish.priority,
         order=wish.order,
         operations_per_call=wish.operations_per_call,
+        max_age_ns=int(wish.max_age_s * SECOND_NS),
         input_sha256=stored.sha256,
         input_bytes=stored.size,
         submitted_at_ns=time.time_ns(),
@@ -116,6 +118,16 @@ def submit_command(
     ] = None,
     order: ItsOrder = "lane",
     operations_per_call: PerCall = 0,
+    max_age: Annotated[
+        float,
+        typer.Option(
+            "--max-age",
+            metavar="SECONDS",
+            min=0,
+            max=LONGEST_AGE_NS // SECOND_NS,
+            help="Reads may be served from answers of this age, without a call; 0: never.",
+        ),
+    ] = 0,
     spreadsheet: Spreadsheet = None,
     sheet: SheetTitle = None,
     mode: CsvMode = None,
@@ -138,6 +150,7 @@ def submit_command(
         id=id_,
         order=order,
         operations_per_call=operations_per_call,
+        max_age_s=max_age,
     ).checked()
     table = destination(spreadsheet, sheet, mode, types, delimiter, formulas)
     code = waiting_for(_submit(surroundings, file, table, wish, wait=wait, as_json=as_json))

@@ -575,10 +575,11 @@ class BulkRequestWorkflow:
         total = view.operations.total or 1
         settled = view.operations.succeeded + view.operations.failed
         bar = "#" * (30 * settled // total)
+        cached = f", {view.cached} reads from the cache" if view.cached else ""
         waiting = f"\n\nwaits: {view.waiting.reason} until {view.waiting.until or '?'}" if view.waiting.reason else ""
         return (
             f"**{view.state}** `[{bar:<30}]` {settled} of {view.operations.total} operations, "
-            f"{view.operations.failed} failed\n\n{view.calls.made} calls of {view.calls.planned}, "
+            f"{view.operations.failed} failed\n\n{view.calls.made} calls of {view.calls.planned}{cached}, "
             f"{view.rate_per_minute:g} a minute, ETA {view.eta_at or 'unknown'}{waiting}\n\n"
             "Signals: `pause`, `resume`, `cancel_request`, `reprioritise`."
         )
