@@ -24,6 +24,8 @@ BENCHMARKS = (
     "raised",
     "runtime_change",
     "mixed",
+    "hostile",
+    "peers",
 )
 
 

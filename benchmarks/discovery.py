@@ -23,9 +23,9 @@ LARGEST_FLOAT = 3.4028235677973366e38
 LARGEST_DOUBLE = 1.7976931348623157e308
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_MASK = re.compile(
-    r"\*|[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*(\.\*)?(,(\*|[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*(\.\*)?))*"
-)
+#: Looser than any reader of masks: names, separators, groups, and no hole between two separators.
+_MASK = re.compile(r"[A-Za-z0-9_.,*()/ ]+")
+_HOLE = re.compile(r"[.,(/] *[.,)/]|^ *[.,/(]|[.,/] *$|^ *$")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
 
 
@@ -159,7 +159,16 @@ def _is_text(shape: dict[str, Any], value: Any) -> bool:
         return value in shape["enum"]
     match shape.get("format"):
         case "google-fieldmask":
-            return not value or bool(_MASK.fullmatch(value))
+            return not value or (bool(_MASK.fullmatch(value) and not _HOLE.search(value)) and _balanced(value))
         case "google-datetime":
             return bool(_INSTANT.fullmatch(value))
     return True
+
+
+def _balanced(text: str) -> bool:
+    depth = 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0:
+            return False
+    return depth == 0

@@ -137,12 +137,35 @@ GOOD_REQUESTS = [
     },
     {"updateCells": {"rows": [{"values": [{"userEnteredValue": {"numberValue": 1}}]}], "fields": "userEnteredValue"}},
     {"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": {"metadataId": 5}}}},
+    {"setBasicFilter": {"filter": {"criteria": {"0": {"hiddenValues": ["x"]}}}}},
+    {"updateCells": {"fields": "userEnteredFormat(textFormat/bold, backgroundColor),note"}},
 ]
 
 
 @pytest.mark.parametrize("request_", GOOD_REQUESTS, ids=lambda request_: next(iter(request_)))
 def test_a_good_request_is_taken_as_it_is(request_: dict[str, object]) -> None:
     assert parse_line(raw(request_), 1, "u").request == request_
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"updateCells": {"fields": "a..b"}}, "fields mask"),
+        ({"updateCells": {"fields": " "}}, "fields mask"),
+        ({"updateCells": {"fields": "a(b"}}, "fields mask"),
+        ({"deleteSheet": {"sheetId": "1_0"}}, "whole number"),
+        ({"deleteSheet": {"sheetId": " 7 "}}, "whole number"),
+        ({"deleteSheet": {"sheetId": "٣"}}, "whole number"),
+        ({"addSheet": {"properties": {"tabColor": {"red": 1e39}}}}, "a number"),
+        ({"addSheet": {"properties": {"tabColor": {"red": "Infinity"}}}}, "a number"),
+        ({"setBasicFilter": {"filter": {"criteria": {"0": {"hidden": True}}}}}, "no field 'hidden'"),
+        ({"addCommentReply": {"post": {"createTime": "yesterday"}}}, "an instant"),
+    ],
+    ids=lambda part: part if isinstance(part, str) else None,
+)
+def test_what_the_transcoder_would_refuse_is_refused_here(request_: dict[str, object], says: str) -> None:
+    with pytest.raises(InvalidOperation, match=says):
+        parse_line(raw(request_), 1, "u")
 
 
 json_values = st.recursive(

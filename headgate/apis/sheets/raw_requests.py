@@ -10,6 +10,8 @@ Source: reference/sheets.md sections 2.1, 3 and 8.
 from __future__ import annotations
 
 import math
+import re
+from datetime import datetime
 from functools import cache
 
 from headgate.apis.sheets.request_table import ENUMS, SCHEMAS
@@ -17,7 +19,23 @@ from headgate.apis.sheets.request_table import ENUMS, SCHEMAS
 FENCE_KEY = "hg"
 REFUSED_KINDS = ("refreshDataSource", "cancelDataSourceRefresh")
 _INT32 = range(-(2**31), 2**31)
-_WORDS = {"s": "a text", "m": "a fields mask (a text)", "b": "true or false", "i": "a whole number", "d": "a number"}
+_WORDS = {
+    "s": "a text",
+    "m": "a fields mask such as title,gridProperties.rowCount",
+    "t": "an instant such as 2026-11-24T09:30:00Z",
+    "b": "true or false",
+    "i": "a whole number",
+    "d": "a number",
+    "f": "a number",
+}
+_LARGEST_FLOAT = 3.4028235e38
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,10})")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_INSTANT = re.compile(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
+_STEP = r"(?:\*|[A-Za-z][A-Za-z0-9_]*)"
+_PATH = rf" *{_STEP}(?:[./]{_STEP})* *"
+_PATHS = re.compile(rf"{_PATH}(?:,{_PATH})*")
+_GROUP = re.compile(rf"\({_PATH}(?:,{_PATH})*\)")
 _DEEPEST = 40
 
 
@@ -72,10 +90,13 @@ def _complaint(kind: str, value: object, path: str, depth: int) -> str:
             if found := _complaint(kind[1:], entry, f"{path}[{position}]", depth):
                 return found
         return ""
-    if kind[0].isupper() or kind == "x":
+    if kind[0].isupper() or kind[0] == "{":
         if not isinstance(value, dict):
             return f"{path} must be an object"
-        return "" if kind == "x" else _object_complaint(kind, value, path, depth + 1)
+        if kind[0] == "{":
+            entries = (_complaint(kind[1:], entry, f"{path}.{_name(name)}", depth) for name, entry in value.items())
+            return next(filter(None, entries), "")
+        return _object_complaint(kind, value, path, depth + 1)
     if kind[0] == "e":
         if isinstance(value, str) and value in _words_of(kind):
             return ""
@@ -84,21 +105,39 @@ def _complaint(kind: str, value: object, path: str, depth: int) -> str:
 
 
 def _fits(kind: str, value: object) -> bool:
-    if kind in "sm":
-        return isinstance(value, str)
+    if kind in "smt":
+        return isinstance(value, str) and (kind == "s" or (_is_mask(value) if kind == "m" else _is_instant(value)))
     if kind == "b":
         return isinstance(value, bool)
     if isinstance(value, str):  # protobuf's JSON takes numbers as text
-        try:
-            value = float(value) if kind == "d" else int(value) if len(value) < 12 else None
-        except ValueError:
+        if not (_INTEGER if kind == "i" else _NUMBER).fullmatch(value):
             return False
+        value = int(value) if kind == "i" else float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
-        return math.isfinite(value) if kind == "d" else value == int(value) and int(value) in _INT32
+        if kind == "i":
+            return value == int(value) and int(value) in _INT32
+        return math.isfinite(value) and (kind == "d" or abs(value) <= _LARGEST_FLOAT)
     except (OverflowError, ValueError):
         return False
+
+
+def _is_mask(text: str) -> bool:
+    """Paths, with groups in parentheses as in Google's own examples; an empty mask is one that is not set."""
+    while (reduced := _GROUP.sub("", text)) != text:
+        text = reduced
+    return not text or bool(_PATHS.fullmatch(text))
+
+
+def _is_instant(text: str) -> bool:
+    if not _INSTANT.fullmatch(text):
+        return False
+    try:
+        datetime.fromisoformat(text[:19])
+    except ValueError:
+        return False
+    return True
 
 
 def _fence_complaint(kind: str, body: dict[str, object]) -> str:
@@ -125,6 +164,10 @@ def _fence_complaint(kind: str, body: dict[str, object]) -> str:
         if isinstance(changed, dict) and changed.get("metadataKey") == FENCE_KEY:
             return f"metadataKey {FENCE_KEY!r} is headgate's own; choose another"
     return ""
+
+
+def _name(text: str) -> str:
+    return text if text.isascii() and text.isalnum() and len(text) <= 40 else _shown(text)
 
 
 def _listed(enum: str) -> str:
