@@ -114,15 +114,24 @@ class Cache:
     async def clear_out(self, now_ns: int) -> None:
         """Remove what is too old or too much in the whole cache, whoever read it."""
         with suppress(Unreachable):  # the next round will do it
-            answers = [path async for path in self.store.list(CACHE_ROOT) if path.endswith(".json")]
-            await self._remove(sorted(answers, key=_sent_at), now_ns, MOST_OF_ALL)
+            paths = [path async for path in self.store.list(CACHE_ROOT)]
+            answers = sorted((path for path in paths if path.endswith(".json")), key=_sent_at)
+            left = {_spreadsheet(path) for path in await self._remove(answers, now_ns, MOST_OF_ALL)}
+            for path in paths:
+                # An edition that is missing makes answers under it worthless, never wrong.
+                if path.endswith("/edition") and _spreadsheet(path) not in left:
+                    await self.store.delete(path)
 
-    async def _remove(self, rising: list[str], now_ns: int, most: int) -> None:
-        """Of answers in the order of their age: those that are too old, and the oldest beyond `most`."""
+    async def _remove(self, rising: list[str], now_ns: int, most: int) -> list[str]:
+        """Of answers in the order of their age: those that are too old, and the oldest beyond `most`; returns what is left."""
         too_many = len(rising) - most
+        left = []
         for place, path in enumerate(rising):
             if place < too_many or now_ns - _sent_at(path) >= LONGEST_AGE_NS:
                 await self.store.delete(path)
+            else:
+                left.append(path)
+        return left
 
     async def _edition(self, spreadsheet: str) -> str | None:
         payload = await self.store.get(edition_path(spreadsheet))
@@ -143,6 +152,10 @@ def way_path(owner: str, operation: Operation) -> str:
 
 def _digest(*names: str) -> str:
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:32]
+
+
+def _spreadsheet(path: str) -> str:
+    return path.split("/")[1]
 
 
 def _sent_at(path: str) -> int:

@@ -127,6 +127,9 @@ async def test_what_is_kept_is_bounded_and_goes_away(store: Store, monkeypatch: 
     assert len([path async for path in store.list(way)]) == 1
     await cache.clear_out(NOW + LONGEST_AGE_NS + 100)
     assert len([path async for path in store.list("cache") if path.endswith(".json")]) == 1
+    assert len([path async for path in store.list("cache") if path.endswith("/edition")]) == 1
+    await cache.clear_out(NOW + 3 * LONGEST_AGE_NS)
+    assert [path async for path in store.list("cache")] == []
     monkeypatch.setattr(caching, "MOST_BYTES", 10)
     await kept(cache, read("Z1"), NOW + LONGEST_AGE_NS + 101, [1])
     assert await found(cache, read("Z1"), NOW + LONGEST_AGE_NS + 101) is None
