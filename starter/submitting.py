@@ -58,7 +58,7 @@ class Wish:
     id: str | None = None
     order: Order = "lane"
     operations_per_call: int = 0
-    max_age_s: float = 0.0
+    max_age_s: int = 0
 
     def checked(self) -> Wish:
         """The wish itself, if every name in it can be one."""
@@ -90,7 +90,7 @@ async def submit(
         priority=wish.priority,
         order=wish.order,
         operations_per_call=wish.operations_per_call,
-        max_age_ns=int(wish.max_age_s * SECOND_NS),
+        max_age_ns=wish.max_age_s * SECOND_NS,
         input_sha256=stored.sha256,
         input_bytes=stored.size,
         submitted_at_ns=time.time_ns(),
@@ -119,7 +119,7 @@ def submit_command(
     order: ItsOrder = "lane",
     operations_per_call: PerCall = 0,
     max_age: Annotated[
-        float,
+        int,
         typer.Option(
             "--max-age",
             metavar="SECONDS",

@@ -41,6 +41,12 @@ def test_status_is_one_line_where_output_is_lines() -> None:
     assert found.out == "r1: running 33%, 1 of 3 operations succeeded, 1 of 1 calls\n"
 
 
+def test_status_says_how_many_reads_the_cache_answered() -> None:
+    seen = view(total=8, succeeded=8, cached=6, cache_hit_rate=0.75)
+    assert "6 reads from the cache (75% of those looked for)" in ran("status", "r1", service=FakeService([seen])).out
+    assert ran("status", "r1", "--json", service=FakeService([seen])).documents[0]["cached"] == 6
+
+
 def test_status_on_a_terminal_says_what_it_waits_for() -> None:
     seen = view("waiting", succeeded=1, waiting=Waiting(reason="quota of user ana"), failures={"bad [range]": 2})
     found = ran("status", "r1", service=FakeService([seen]), terminal=True)

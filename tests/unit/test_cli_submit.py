@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from headgate.errors import Unreachable
+from headgate.models import SECOND_NS
 from starter.client import NoWorker
 from starter.submitting import new_id
 from tests.unit.fake_service import FakeService, Ran, lines, one_sentence, ran, view
@@ -71,14 +72,20 @@ def test_other_content_under_the_same_id_is_a_mistake(
     assert one_sentence(found.err)
 
 
-@pytest.mark.parametrize("same", [("--priority", "urgent"), ("--owner", "team-9")])
-def test_priority_and_owner_do_not_make_it_another(
+@pytest.mark.parametrize("same", [("--priority", "urgent"), ("--owner", "team-9"), ("--max-age", "60")])
+def test_priority_owner_and_age_do_not_make_it_another(
     operations: Path, environ: dict[str, str], same: tuple[str, str]
 ) -> None:
     service = FakeService()
     ran("submit", operations, "--project", "p", "--id", "r7", service=service, environ=environ)
     found = ran("submit", operations, "--project", "p", "--id", "r7", *same, service=service, environ=environ)
     assert found.code == 0
+
+
+def test_the_age_that_reads_may_have_is_handed_over(operations: Path, environ: dict[str, str]) -> None:
+    service = FakeService()
+    ran("submit", operations, "--project", "p", "--id", "r7", "--max-age", "90", service=service, environ=environ)
+    assert service.submitted["r7"].max_age_ns == 90 * SECOND_NS
 
 
 def test_a_dash_is_the_standard_input(environ: dict[str, str]) -> None:
@@ -105,6 +112,8 @@ def refused(*arguments: str | Path, environ: dict[str, str], stdin: bytes = b"")
         ("-", "--project", "p", "--priority", "hurry"),
         ("-", "--project", "p", "--order", "random"),
         ("-", "--project", "p", "--operations-per-call", "-1"),
+        ("-", "--project", "p", "--max-age", "3601"),
+        ("-", "--project", "p", "--max-age", "nan"),
         ("-", "--project", "p", "--unheard-of"),
         ("-",),
         (),
