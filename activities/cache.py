@@ -59,17 +59,26 @@ class Cache:
     _next_round_ns: int = 0
     _rounds: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def known(self, request: BulkRequest, operation: Operation, now_ns: int) -> Known:
-        """What reads like this one may be served from, as far as it is young enough for the request."""
+    async def known(
+        self, request: BulkRequest, operation: Operation, now_ns: int, most_bytes: int = MOST_OF_A_WAY * MOST_BYTES
+    ) -> tuple[Known, int]:
+        """What reads like this one may be served from, as far as it is young enough for the request; and its size.
+
+        The youngest first, until the next would be beyond `most_bytes`.
+        """
         ranges: dict[str, dict[str, object]] = {}
+        size = 0
         edition = await self._edition(operation.spreadsheet)
-        if edition is not None:
-            async for path in self.store.list(way_path(request.owner, operation)):
-                payload = await self.store.get(path) if now_ns - _sent_at(path) < request.max_age_ns else None
-                kept = None if payload is None else KeptAnswer.model_validate_json(payload)
-                if kept is not None and kept.edition == edition:
-                    ranges |= kept.ranges
-        return Known(ranges)
+        paths = [path async for path in self.store.list(way_path(request.owner, operation))] if edition else []
+        for path in reversed(paths):
+            if now_ns - _sent_at(path) >= request.max_age_ns or (payload := await self.store.get(path)) is None:
+                continue
+            kept = KeptAnswer.model_validate_json(payload)
+            if kept.edition == edition:
+                if (size := size + len(payload)) > most_bytes:
+                    break
+                ranges = kept.ranges | ranges
+        return Known(ranges), size
 
     async def reading(self, spreadsheet: str) -> str:
         """The edition under which an answer may be kept; from here on writes change it."""

@@ -14,7 +14,6 @@ import asyncio
 import tempfile
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -37,8 +36,9 @@ from headgate.models import AbandonLane, BatchDone, BulkRequest, Operation, Page
 
 BEAT_S: Final = 1.0
 _TOGETHER: Final = 16
-#: Ways of reading whose answers a plan in the making holds in memory.
-_WAYS_HELD: Final = 4
+#: Answers that a plan in the making holds in memory, as stored (they take several times as much), and their ways of reading.
+_CACHED_BYTES: Final = 16 * 1024 * 1024
+_WAYS_HELD: Final = 20_000
 Found = dict[str, object]
 
 Made = TypeVar("Made")
@@ -123,23 +123,27 @@ class PlanActivities:
     def _serve(self, request: BulkRequest) -> Callable[[Operation], Found | None] | None:
         """Answers reads from the cache; called in another thread, and asks the store once for reads that are alike.
 
-        How old an answer is counts at that moment, by the server's clock.
+        How old an answer is counts at that moment, by the server's clock. What does not fit into memory is not served.
         """
         cache = self.cache
         if cache is None or not request.max_age_ns:
             return None
         loop = asyncio.get_running_loop()
         started_ns = int(activity.info().started_time.timestamp() * 1_000_000) * 1000 - time.monotonic_ns()
-        held: OrderedDict[str, Known] = OrderedDict()
+        held: dict[str, Known] = {}
+        room = _CACHED_BYTES
 
         def serve(operation: Operation) -> Found | None:
+            nonlocal room
             way = way_path(request.owner, operation)
-            if way not in held:
-                asked = cache.known(request, operation, started_ns + time.monotonic_ns())
-                held[way] = asyncio.run_coroutine_threadsafe(asked, loop).result()
-                while len(held) > _WAYS_HELD:
-                    held.popitem(last=False)
-            return held[way].serve(operation)
+            known = held.get(way)
+            if known is None:
+                if room <= 0 or len(held) >= _WAYS_HELD:
+                    return None
+                asked = cache.known(request, operation, started_ns + time.monotonic_ns(), room)
+                known, size = asyncio.run_coroutine_threadsafe(asked, loop).result()
+                held[way], room = known, room - size
+            return known.serve(operation)
 
         return serve
 

@@ -6,7 +6,6 @@ bytes leave, so a batch without one was never sent.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -74,7 +73,8 @@ class Sender:
         state.sending(step, sent_ns)
         edition = ""
         if step.call.kind == "write":
-            await asyncio.gather(self._save(request, batch, state), self._writing(batch))
+            await self._writing(batch)
+            await self._save(request, batch, state)
         elif batch.form == "read" and request.max_age_ns:
             edition = await self._reading(batch)
         settled = len(state.settled)

@@ -93,7 +93,8 @@ class World:
 
     async def look(self, cache: Cache) -> None:
         at_least = self.done
-        found: Any = (await cache.known(REQUEST, READ, self.now_ns)).serve(READ)
+        known, _ = await cache.known(REQUEST, READ, self.now_ns)
+        found: Any = known.serve(READ)
         if found is not None:
             self.hits += 1
             assert found["values"][0][0] >= at_least

@@ -46,7 +46,8 @@ async def kept(cache: Cache, operation: Operation, sent_ns: int, *rows: list[obj
 
 
 async def found(cache: Cache, operation: Operation, now_ns: int = NOW, request: BulkRequest = REQUEST) -> object:
-    served = (await cache.known(request, operation, now_ns)).serve(operation)
+    known, _ = await cache.known(request, operation, now_ns)
+    served = known.serve(operation)
     return None if served is None else served.get("values", [])
 
 
@@ -64,6 +65,17 @@ async def test_the_youngest_answer_counts_and_a_covered_range_is_served_out_of_i
     assert await found(cache, read("orders!B1:C2")) == [[7, 8]]
     assert await found(cache, read("Orders!A1:D3")) is None
     assert await found(cache, read("A1:C3")) is None
+
+
+async def test_what_is_taken_into_memory_is_bounded_and_the_youngest_goes_first(store: Store) -> None:
+    cache = Cache(store)
+    for number in range(3):
+        await kept(cache, read("A1"), NOW + number, ["x" * 1000, number])
+    known, size = await cache.known(REQUEST, read("A1"), NOW + 3, 2500)
+    assert size > 2500
+    assert (known.serve(read("A1")) or {})["values"] == [["x" * 1000, 2]]
+    known, _ = await cache.known(REQUEST, read("A1"), NOW + 3, 500)
+    assert known.serve(read("A1")) is None
 
 
 @pytest.mark.parametrize(

@@ -69,3 +69,69 @@ async def test_a_mistake_in_the_credentials_is_final() -> None:
     """It is no outage: waiting for it to pass would hold the lane for ever."""
     with pytest.raises(InvalidRequest, match="no credentials"):
         await sent(Parts(InvalidRequest("no credentials")))
+
+
+class Watched(Parts):
+    """What happens, in its order; the cache is part of it. `away`: the cache cannot be reached."""
+
+    def __init__(self, answer: bytes, away: bool = False) -> None:
+        super().__init__()
+        self.answer, self.away = answer, away
+        self.events: list[str] = []
+
+    def _event(self, event: str) -> None:
+        self.events.append(event)
+        if self.away and event.startswith("cache"):
+            raise Unreachable("the store is away")
+
+    async def send(self, *_: object) -> Answer:
+        self._event("call")
+        return Answer(200, {}, self.answer, 1, 2)
+
+    async def save_journal(self, *_: object) -> None:
+        self._event("journal")
+
+    async def writing(self, spreadsheet: str) -> None:
+        self._event(f"cache: {spreadsheet} is written")
+
+    async def reading(self, spreadsheet: str) -> str:
+        self._event(f"cache: {spreadsheet} is read")
+        return "edition"
+
+    async def keep(self, owner: str, edition: str, sent_ns: int, read: Any) -> None:
+        self._event(f"cache: {[operation.range for operation, _ in read]} of {owner} under {edition}")
+
+
+async def finished(parts: Watched, batch: PlannedBatch, request: BulkRequest) -> BatchState:
+    state = BatchState.fresh(batch, request)
+    step = state.next_step(None, 0)
+    assert step is not None
+    made = sender(parts)
+    made.cache = parts  # type: ignore[assignment]
+    await made.send(request, batch, state, step, 0, 0)
+    return state
+
+
+async def test_a_write_ends_what_is_cached_before_it_leaves_and_before_anybody_hears_of_it() -> None:
+    raw = Operation(line=1, id="o", op="request", spreadsheet="s", request={"addSheet": {}})
+    batch = BATCH.model_copy(update={"form": "fenced", "operations": (raw,)})
+    parts = Watched(b'{"replies": [{}, {}]}')
+    assert (await finished(parts, batch, REQUEST)).finished
+    assert parts.events == ["cache: s is written", "journal", "call", "cache: s is written"]
+
+
+async def test_a_read_is_kept_for_a_request_that_takes_old_values_and_only_for_that() -> None:
+    answer = b'{"valueRanges": [{"range": "x!A1", "values": [["v"]]}]}'
+    aged = REQUEST.model_copy(update={"max_age_ns": 1, "owner": "team"})
+    parts = Watched(answer)
+    assert (await finished(parts, BATCH, aged)).finished
+    assert parts.events == ["cache: s is read", "call", "cache: ['A1'] of team under edition"]
+    parts = Watched(answer)
+    await finished(parts, BATCH, REQUEST)
+    assert parts.events == ["call"]
+
+
+async def test_a_cache_that_is_away_is_no_reason_not_to_read() -> None:
+    parts = Watched(b'{"valueRanges": [{"range": "x!A1"}]}', away=True)
+    state = await finished(parts, BATCH, REQUEST.model_copy(update={"max_age_ns": 1}))
+    assert state.counts().succeeded == 1
