@@ -24,6 +24,7 @@ BENCHMARKS = (
     "raised",
     "runtime_change",
     "mixed",
+    "reads",
     "hostile",
     "peers",
 )
