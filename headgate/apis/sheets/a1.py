@@ -54,7 +54,9 @@ class GridRange:
 
     def contains(self, other: GridRange) -> bool:
         """Every cell of `other` is one of these; never said of a `whole` other, which may be a named range."""
-        if self.title != other.title or other.whole or self.whole:
+        if self.title != other.title and self.title.casefold() != other.title.casefold():
+            return False
+        if other.whole or self.whole:
             return self == other
         return (
             self.top <= other.top

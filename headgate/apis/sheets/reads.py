@@ -17,8 +17,10 @@ from typing import Any
 from headgate.apis.sheets import a1
 from headgate.models import Operation
 
-#: So many ranges of a sheet, the largest, are tried as covers of another.
-MOST_COVERS = 64
+#: Covers are looked for in blocks of rows; one that reaches over more blocks than these is tried for every range.
+_BLOCK = 16
+_BLOCKS = 64
+_NO_END = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +34,49 @@ class ReadPlan:
 def plan_reads(operations: Sequence[Operation]) -> ReadPlan:
     """The fewest ranges that serve all the operations."""
     areas = {operation.range: a1.parse(operation.range) for operation in operations}
-    kept: list[str] = []
-    covers: dict[str, list[str]] = {}
+    kept: set[str] = set()
+    covers = Covers()
     cover_of: dict[str, str] = {}
     for text, area in sorted(areas.items(), key=lambda entry: _size(entry[1]), reverse=True):
-        title = area.title.casefold()
-        cover = next((c for c in covers.get(title, ()) if areas[c].contains(replace(area, title=areas[c].title))), None)
+        cover = covers.of(area)
         cover_of[text] = cover or text
         if cover is None:
-            kept.append(text)
-            if area.cells != 1 and not area.whole:
-                covers.setdefault(title, []).append(text)
-    wanted = set(kept)
-    ranges = tuple(text for text in areas if text in wanted)
+            kept.add(text)
+            covers.add(area, text)
+    ranges = tuple(text for text in areas if text in kept)
     place = {text: number for number, text in enumerate(ranges)}
     return ReadPlan(ranges, tuple(place[cover_of[operation.range]] for operation in operations))
+
+
+class Covers:
+    """Ranges that others may lie in, found by where those begin: a thousand of them cost a thousand looks, not a million."""
+
+    def __init__(self) -> None:
+        self._near: dict[tuple[str, int], list[tuple[a1.GridRange, str]]] = {}
+        self._tall: dict[str, list[tuple[a1.GridRange, str]]] = {}
+
+    def add(self, area: a1.GridRange, text: str) -> None:
+        """Another one; a title alone covers nothing, since it may be a named range."""
+        if area.whole or area.cells == 1:
+            return
+        title = area.title.casefold()
+        first, last = area.top // _BLOCK, (_NO_END if area.bottom is None else area.bottom) // _BLOCK
+        if last - first >= _BLOCKS:
+            self._tall.setdefault(title, []).append((area, text))
+            return
+        for block in range(first, last + 1):
+            self._near.setdefault((title, block), []).append((area, text))
+
+    def of(self, area: a1.GridRange) -> str | None:
+        """One that holds every cell of the area, if there is one."""
+        if area.whole:
+            return None
+        title = area.title.casefold()
+        for some in (self._tall.get(title, ()), self._near.get((title, area.top // _BLOCK), ())):
+            for cover, text in some:
+                if cover.contains(area):
+                    return text
+        return None
 
 
 def _size(area: a1.GridRange) -> int:
@@ -75,23 +105,17 @@ class Known:
 
     def __init__(self, ranges: Mapping[str, dict[str, object]]) -> None:
         self._ranges = ranges
-        self._covers: dict[str, list[tuple[a1.GridRange, str]]] = {}
-        for text in sorted(ranges, key=lambda text: _size(a1.parse(text)), reverse=True):
-            area = a1.parse(text)
-            covers = self._covers.setdefault(area.title.casefold(), [])
-            if not (area.whole or area.cells == 1) and len(covers) < MOST_COVERS:
-                covers.append((area, text))
+        self._covers = Covers()
+        for text in ranges:
+            self._covers.add(a1.parse(text), text)
 
     def serve(self, operation: Operation) -> dict[str, object] | None:
         """The operation's value range, or None if it has to be asked for."""
         if (found := self._ranges.get(operation.range)) is not None:
             return found
-        area = a1.parse(operation.range)
-        for cover, text in self._covers.get(area.title.casefold(), ()):
-            if cover.contains(replace(area, title=cover.title)):
-                served = serve(operation, text, self._ranges[text])
-                return served if isinstance(served, dict) else None
-        return None
+        cover = self._covers.of(a1.parse(operation.range))
+        served = None if cover is None else serve(operation, cover, self._ranges[cover])
+        return served if isinstance(served, dict) else None
 
 
 def _answered(plan: ReadPlan, answer: Any) -> list[dict[str, object]] | None:
