@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.applying import Core, alone, apply_planned
+from benchmarks.mixed import SPREADSHEETS, measure
 from headgate.apis.sheets.operations import parse_line
 from headgate.models import BulkRequest, Operation
 
@@ -205,3 +206,12 @@ def test_merged_is_what_one_at_a_time_is(given: list[Fields], operations_per_cal
     for operation in operations:
         if operation.op == "read" and outcomes[operation.id] == "succeeded":
             assert results[operation.id].reply == answers[operation.id]
+
+
+def test_small_operations_over_forty_spreadsheets_take_few_calls() -> None:
+    """The benchmark's mix in small: a look-up and a write a spreadsheet, and the cells of one call each."""
+    figures = measure(3000, parsed=False)
+    assert figures["calls"] <= 2 * SPREADSHEETS
+    assert figures["same_cells_and_formats"]
+    assert figures["outcomes"] == {"succeeded": 3000}
+    assert figures["refused_one_at_a_time"] == 0
