@@ -15,6 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import wait
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from activities import layout
 from activities.batches import Batches
 from activities.cache import Cache, way_path
 from activities.manifest import PlanRecord, find_plan, gone, need_plan
-from activities.planning import Planning
+from activities.planning import Planning, Serve
 from activities.results import Results, applied_so_far, result_line
 from activities.store import BLOCK_BYTES, Store
 from headgate.apis.sheets.reads import Known
@@ -39,7 +40,7 @@ _TOGETHER: Final = 16
 #: Answers that a plan in the making holds in memory, as stored (they take several times as much), and their ways of reading.
 _CACHED_BYTES: Final = 16 * 1024 * 1024
 _WAYS_HELD: Final = 20_000
-Found = dict[str, object]
+_STOPS_WITHIN_S: Final = 0.1
 
 Made = TypeVar("Made")
 
@@ -120,7 +121,7 @@ class PlanActivities:
             return record
         return await need_plan(self.store, request.id)
 
-    def _serve(self, request: BulkRequest) -> Callable[[Operation], Found | None] | None:
+    def _serve(self, request: BulkRequest) -> Serve | None:
         """Answers reads from the cache; called in another thread, and asks the store once for reads that are alike.
 
         How old an answer is counts at that moment, by the server's clock. What does not fit into memory is not served.
@@ -133,7 +134,7 @@ class PlanActivities:
         held: dict[str, Known] = {}
         room = _CACHED_BYTES
 
-        def serve(operation: Operation) -> Found | None:
+        def serve(operation: Operation, go_on: Callable[[], None]) -> dict[str, object] | None:
             nonlocal room
             way = way_path(request.owner, operation)
             known = held.get(way)
@@ -141,7 +142,10 @@ class PlanActivities:
                 if room <= 0 or len(held) >= _WAYS_HELD:
                     return None
                 asked = cache.known(request, operation, started_ns + time.monotonic_ns(), room)
-                known, size = asyncio.run_coroutine_threadsafe(asked, loop).result()
+                answer = asyncio.run_coroutine_threadsafe(asked, loop)
+                while not wait({answer}, timeout=_STOPS_WITHIN_S).done:
+                    go_on()
+                known, size = answer.result()
                 held[way], room = known, room - size
             return known.serve(operation)
 

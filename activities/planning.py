@@ -39,6 +39,10 @@ class Interrupted(Exception):
     """Planning was told to stop."""
 
 
+#: A read's value range from the cache, if it is there; the second argument raises once planning has been told to stop.
+Serve = Callable[[Operation, Callable[[], None]], dict[str, object] | None]
+
+
 class Planning:
     """Takes the input block by block; after `finish` the files of the plan lie in the folder.
 
@@ -50,7 +54,7 @@ class Planning:
         request: BulkRequest,
         folder: Path,
         users: Collection[str] | None = None,
-        serve: Callable[[Operation], dict[str, object] | None] | None = None,
+        serve: Serve | None = None,
     ) -> None:
         self.batches = folder / "batches"
         self.index = folder / "index"
@@ -149,7 +153,7 @@ class Planning:
         for draft in self._planner.add(operation):
             self._spill.add(draft)
 
-    def _served(self, operation: Operation, serve: Callable[[Operation], dict[str, object] | None]) -> bool:
+    def _served(self, operation: Operation, serve: Serve) -> bool:
         """A read that the cache answers is done; its result stands with the other lines that planning settled."""
         lane = (operation.spreadsheet, operation.user)
         if operation.op != "read":
@@ -158,7 +162,7 @@ class Planning:
         if self._request.order == "strict" and lane in self._written:
             return False
         self._looked_for += 1
-        found = serve(operation)
+        found = serve(operation, self._go_on)
         if found is None:
             return False
         self._cached += 1

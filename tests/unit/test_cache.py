@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from activities.results import read_results
 from activities.store import Store
 from activities.submission import store_input
 from headgate.apis.sheets.operations import parse_line
+from headgate.apis.sheets.reads import Known
 from headgate.models import LONGEST_AGE_NS, SECOND_NS, BulkRequest, Operation, PlanSummary
 from headgate.results import OperationResult
 
@@ -192,3 +194,24 @@ async def test_a_request_without_an_age_asks_nothing_of_the_cache(store: Store) 
     await kept(Cache(store), read(), NOW - SECOND_NS, [1])
     summary = await planned(store, [READ], max_age_ns=0)
     assert (summary.cached, summary.looked_for, summary.calls) == (0, 0, 1)
+
+
+async def test_planning_that_waits_for_the_cache_can_be_cancelled(tmp_path: Path) -> None:
+    """The thread that waits must not keep the event loop that would answer it."""
+    store = Store.open(str(tmp_path))
+    stored = await store_input(store, "r", [json.dumps({"spreadsheet": "S", "user": "u", **READ}).encode()])
+    asked = asyncio.Event()
+
+    class Silent(Cache):
+        async def known(self, *_: object, **__: object) -> tuple[Known, int]:
+            asked.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    environment = started_at(NOW)
+    request = REQUEST.model_copy(update={"input_sha256": stored.sha256})
+    planning = asyncio.create_task(environment.run(PlanActivities(store, None, Silent(store)).plan, request))
+    await asked.wait()
+    environment.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await planning
