@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+from headgate.apis.sheets.reads import refused_alike
 from headgate.apis.sheets.replies import Refused
 from headgate.models import Form, PlannedBatch
 from headgate.parts import Part
@@ -27,7 +28,8 @@ def culprits_of(part: Part, batch: PlannedBatch, reply: Refused) -> tuple[int, .
             return _with_all_like_it(part, owner, reply)
         return part.members if reply.index == 0 else None
     if reply.range:
-        return tuple(member for member in part.members if batch.operations[member].range == reply.range)
+        operations = [batch.operations[member] for member in part.members]
+        return tuple(part.members[place] for place in refused_alike(operations, reply.range, reply.reason))
     if _FULL.search(reply.reason):
         return tuple(member for member in part.members if batch.operations[member].op == "append")
     return ()

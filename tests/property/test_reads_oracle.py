@@ -6,6 +6,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -119,3 +120,19 @@ def test_a_short_query_stands_in_the_address_and_a_long_one_in_the_body() -> Non
         assert call.kind == "read"
         assert len(call.target) <= 2_100
         assert (call.method, bool(call.body)) == (("GET", False) if count <= 5 else ("POST", True))
+
+
+@pytest.mark.parametrize("bad", ["Nope!A{0}:B{0}", "'sheet1'!A{1}:B{1}", "A{1}", "Nowhere"])
+def test_what_would_be_refused_alike_fails_at_once_and_the_others_go_on(bad: str) -> None:
+    """199 ranges of a missing sheet, or beyond the grid, among 99 good ones: one call to hear of it, one for the others."""
+    core = Core(["S"], TITLES, 100, COLUMNS)
+    good = [f"Sheet1!C{n}:D{n}" for n in range(1, 100)]
+    asked = [*good, *(bad.format(n, n + 500) for n in range(1, 200)), "'Two words'!A1"]
+    operations = parsed([{"op": "read", "range": text} for text in asked])
+    answers = {operation.id: alone(core, operation) for operation in operations}
+    before = core.calls.total()
+    results = apply_planned(core, BulkRequest(id="r", project="p", nonce="n"), operations)
+    assert core.calls.total() - before == 2
+    assert {
+        name: result.reply if result.outcome == "succeeded" else None for name, result in results.items()
+    } == answers

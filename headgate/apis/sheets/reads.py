@@ -10,6 +10,7 @@ Source: reference/sheets.md sections 4.5 and 8.1.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from headgate.apis.sheets import a1
 from headgate.models import Operation
 
+_GRID_SIZE = re.compile(r"Max rows: (\d{1,9}), max columns: (\d{1,9})")
 #: Covers are looked for in blocks of rows; one that reaches over more blocks than these is tried for every range.
 _BLOCK = 16
 _BLOCKS = 64
@@ -98,6 +100,32 @@ def deal_out(operations: Sequence[Operation], answer: object) -> list[dict[str, 
         serve(operation, plan.ranges[place], answered[place])
         for operation, place in zip(operations, plan.served, strict=True)
     ]
+
+
+def refused_alike(operations: Sequence[Operation], refused: str, reason: str) -> tuple[int, ...]:
+    """The operations (by position) that the API would refuse as it refused the range that its `reason` names.
+
+    A range that could not be parsed is a good one, so its sheet is missing: all that name this sheet fail, and a title alone,
+    which may be a named range, if it is the one that was refused. Beyond a grid lies all that begins beyond its size.
+    """
+    try:
+        bad = a1.parse(refused)
+    except ValueError:
+        return ()
+    areas = [a1.parse(operation.range) for operation in operations]
+    title = bad.title.casefold()
+    if (size := _GRID_SIZE.search(reason)) is None:
+        return tuple(
+            place
+            for place, (operation, area) in enumerate(zip(operations, areas, strict=True))
+            if operation.range == refused
+            or (title and area.title.casefold() == title and (bad.whole or not area.whole))
+        )
+    rows, columns = int(size[1]), int(size[2])
+    beyond = [place for place, area in enumerate(areas) if area.top >= rows or area.left >= columns]
+    named = [place for place in beyond if areas[place].title.casefold() == title]
+    # The refusal names the sheet even where the range did not: then it is the first one that is too small.
+    return tuple(named or (place for place in beyond if not areas[place].title))
 
 
 class Known:
