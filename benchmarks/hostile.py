@@ -154,7 +154,7 @@ def _operation(drawn: random.Random) -> dict[str, Any]:
             ([[one(GOOD_CELLS, CELLS) for _ in range(drawn.randrange(4))] for _ in range(drawn.randrange(1, 4))],)
         ),
         "request": lambda: _request(drawn),
-        "input": lambda: one(("RAW", "USER_ENTERED"), ("raw", 1)),
+        "input": lambda: one(("RAW", "USER_ENTERED", "FORMULAS"), ("raw", 1)),
         "render": lambda: one(("FORMULA", "UNFORMATTED_VALUE", "FORMATTED_VALUE"), ("", "x")),
         "major_dimension": lambda: one(("ROWS", "COLUMNS"), ("DIAGONALS", [])),
         "placement": lambda: one(("table",), ("", "chair")),
