@@ -1,9 +1,14 @@
 """What a token costs to decide, beside two limiters that keep the same two-level sliding windows in memory.
 
 headgate: 10,000 waiters with a lane, a user and a spreadsheet each, 1,000 owners, three classes, driven as the workflow
-does: rounds at `next_round`, standings every two seconds of simulated time. Counted is all the limiter computes but the
-demands themselves; these and `settle` are given a call. A first window fills the logs and is not counted; after it the
-collector runs once, and then as it is by default.
+does: rounds at `next_round`, standings every two seconds of simulated time. A first window fills the logs and is not
+counted; after it the collector runs once, and then as it is by default. What the limiter computes is counted in parts:
+
+- `us_per_token`: deciding who gets which token when, and when the next round is. It has a bar, and is set beside the peers.
+- `us_per_message`: composing the signal that tells a holder of its lease, with its position and rate where they are news.
+- `us_per_second_of_standings`: finding out why others wait, eight of them every two seconds whatever the number of tokens.
+- `us_per_token_in_all`: all of these for each token.
+- `us_per_request`, `us_per_settle`: a demand, and a token that comes back.
 
 `limits` (moving window) and `pyrate-limiter` (in-memory bucket) answer yes or no for one caller, and keep no queue, no
 order and no classes: to choose among waiters they would have to be asked by each. Counted is the cheapest case: only the
@@ -32,8 +37,9 @@ from limits.strategies import MovingWindowRateLimiter
 from pyrate_limiter import Duration, InMemoryBucket, Rate, RateItem
 
 from benchmarks.simulated import Clockwork, Holder
+from headgate.leases import Fresh
 from headgate.limiter import Limiter
-from headgate.models import SECOND_NS, Grant, LimiterSettings, Settlement, Unused
+from headgate.models import SECOND_NS, LimiterSettings, Settlement, Unused
 from headgate.ordering import CLASSES
 
 OWNERS: Final = 1_000
@@ -64,11 +70,17 @@ def headgate(per_minute: int, waiters: int) -> dict[str, float]:
     clockwork.run(WINDOW_S)
     gc.collect()  # what the demands left behind is not the tokens' doing
     first_requests_s, first = clockwork.requesting_s, clockwork.requests
-    before_s, before, rounds = clockwork.deciding_s, clockwork.tokens, len(clockwork.round_s)
+    before, messages, rounds = clockwork.tokens, clockwork.messages, len(clockwork.round_s)
+    deciding_s, composing_s, standing_s = clockwork.deciding_s, clockwork.composing_s, clockwork.standing_s
     clockwork.run(WINDOW_S + counted)
     tokens = clockwork.tokens - before
+    deciding_s, composing_s = clockwork.deciding_s - deciding_s, clockwork.composing_s - composing_s
+    standing_s = clockwork.standing_s - standing_s
     figures = {
-        "us_per_token": (clockwork.deciding_s - before_s) / tokens * 1e6,
+        "us_per_token": deciding_s / tokens * 1e6,
+        "us_per_message": composing_s / (clockwork.messages - messages) * 1e6,
+        "us_per_second_of_standings": standing_s / counted * 1e6,
+        "us_per_token_in_all": (deciding_s + composing_s + standing_s) / tokens * 1e6,
         "us_per_first_request": first_requests_s / first * 1e6,
         "tokens": tokens,
         "rounds": len(clockwork.round_s) - rounds,
@@ -81,20 +93,20 @@ def headgate(per_minute: int, waiters: int) -> dict[str, float]:
 
 def _settling(clockwork: Clockwork) -> float:
     """Hand back one token of each of the last grants, as far as tokens are still taken back."""
-    fresh: list[tuple[str, Grant]] = []
+    fresh: list[Fresh] = []
     until_s = WINDOW_S + PROJECTS[clockwork.limiter.settings.write_per_project][1]
     while not fresh:  # urgent bursts leave seconds without a token
         until_s += 1
         clockwork.run(until_s)
         since = clockwork.now - 5 * SECOND_NS
-        fresh = [(name, grant) for name, grant in clockwork.grants if _first(grant)[1] > since]
+        fresh = [lease for lease in clockwork.leases if _first(lease)[1] > since]
     said = [
         Settlement(
-            holder=name,
-            epoch=grant.epoch,
-            unused=(Unused(grant_id=grant.grant_id, lane=_first(grant)[0], tokens=(0,)),),
+            holder=lease.holder,
+            epoch=clockwork.limiter.epoch,
+            unused=(Unused(grant_id=lease.grant_id, lane=_first(lease)[0], tokens=(0,)),),
         )
-        for name, grant in fresh
+        for lease in fresh
     ]
     began = perf_counter()
     came_back = sum(clockwork.limiter.settle(clockwork.now, settlement) for settlement in said)
@@ -104,9 +116,9 @@ def _settling(clockwork: Clockwork) -> float:
     return took / len(said) * 1e6
 
 
-def _first(grant: Grant) -> tuple[int, int]:
-    """The first lane of a grant, and its first token."""
-    lane, times = next(iter(grant.tokens.items()))
+def _first(lease: Fresh) -> tuple[int, int]:
+    """The first lane of a lease, and its first token."""
+    lane, times = next(iter(lease.tokens.items()))
     return lane, times[0]
 
 
@@ -184,7 +196,7 @@ def _peer(take: Callable[[int, float], bool], per_minute: int) -> float:
 def _loaded(per_minute: int, holders: list[Holder]) -> None:
     """The same run without a record of what was given, which is no part of the limiter."""
     clockwork = Clockwork(Limiter(_settings(per_minute), epoch=1), holders, recording=False)
-    clockwork.tell = lambda _: clockwork.grants.clear()
+    clockwork.tell = lambda _: clockwork.leases.clear()
     clockwork.run(WINDOW_S + PROJECTS[per_minute][1])
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+from headgate.leases import Fresh
 from headgate.limiter import Limiter
 from headgate.models import SECOND_NS, Grant, LaneDemand, Priority, TokenRequest
 
@@ -21,8 +22,8 @@ START_NS = 1_000 * SECOND_NS
 STANDING_EVERY_NS = 2 * SECOND_NS
 ENDLESS = 1_000_000
 FOREVER_S = 1e9
-#: A workflow sends a grant and forgets it; of old ones that are kept the collector would be charged to the limiter.
-KEPT_GRANTS = 1_000
+#: A workflow sends what was given and forgets it; of old leases that are kept the collector would be charged to the limiter.
+KEPT_LEASES = 1_000
 
 
 @dataclass(frozen=True)
@@ -79,20 +80,24 @@ class Event(NamedTuple):
 
 @dataclass
 class Clockwork:
-    """One limiter, its holders, and what each was given: every token while `recording`, and the latest grants.
+    """One limiter, its holders, and what each was given: every token while `recording`, and the latest leases.
 
-    Seconds of computing are counted apart: `deciding_s` is the limiter's own in rounds, `requesting_s` in demands;
-    `round_s` has each round, with what `tell` does to its grants.
+    Seconds of computing are counted apart: `deciding_s` is for deciding who gets which token when, and when the next round is;
+    `composing_s` for the messages that tell of it, with what `tell` does to them; `standing_s` for telling others why they
+    wait; `requesting_s` for demands. `round_s` has each round whole.
     """
 
     limiter: Limiter
     holders: Sequence[Holder]
     now: int = START_NS
     given: list[Given] = field(default_factory=list)
-    grants: deque[tuple[str, Grant]] = field(default_factory=lambda: deque(maxlen=KEPT_GRANTS))
+    leases: deque[Fresh] = field(default_factory=lambda: deque(maxlen=KEPT_LEASES))
     recording: bool = True
     tokens: int = 0
+    messages: int = 0
     deciding_s: float = 0.0
+    composing_s: float = 0.0
+    standing_s: float = 0.0
     requesting_s: float = 0.0
     requests: int = 0
     round_s: list[float] = field(default_factory=list)
@@ -127,19 +132,25 @@ class Clockwork:
         """One round as the workflow holds it; only the limiter's own work is timed."""
         limiter, now = self.limiter, self.now
         began = time.perf_counter()
-        grants = limiter.grant(now)
+        leases = limiter.grant(now)
+        given = time.perf_counter()
+        for lease in leases.values():
+            self.tell(limiter.message(now, lease))
+        composed = time.perf_counter()
         if now - self._told_ns >= STANDING_EVERY_NS:
             self._told_ns = now
             limiter.standings(now)
+        told = time.perf_counter()
         self._next_round = limiter.next_round(now)
-        took = time.perf_counter() - began
-        self.deciding_s += took
-        for grant in grants.values():
-            self.tell(grant)
-        self.round_s.append(time.perf_counter() - began)
-        for name, grant in grants.items():
-            self.grants.append((name, grant))
-            for lane, times in grant.tokens.items():
+        ended = time.perf_counter()
+        self.deciding_s += (given - began) + (ended - told)
+        self.composing_s += composed - given
+        self.standing_s += told - composed
+        self.round_s.append(ended - began)
+        self.messages += len(leases)
+        for name, lease in leases.items():
+            self.leases.append(lease)
+            for lane, times in lease.tokens.items():
                 self._had[name] += len(times)
                 self.tokens += len(times)
                 if self.recording:

@@ -53,7 +53,7 @@ class Bookings:
         )
         self.places[booking.id] = place
         here = [c for c in CLASSES if turns.wanting[c] or c == served]
-        turns.charge(served, booking.fairness_key, booking.weight, here)
+        turns.charge(served, turns.turns.get((served, booking.fairness_key)), booking.weight, here)
         return place
 
     def drop(self, booking_id: str, turns: Callable[[str], Turns]) -> Place | None:
@@ -74,6 +74,8 @@ class Bookings:
 
     def expire(self, now: int, soonest: int, turns: Callable[[str], Turns]) -> None:
         """Drop lapsed places; move on those whose token's time has passed without anybody asking."""
+        if not self.places and not self.clocks:
+            return
         for booking_id, place in list(self.places.items()):
             lapsed = place.token.at_ns + self.buckets.hold_ns if place.given else place.lapses_ns
             if lapsed < now:

@@ -10,8 +10,8 @@ from headgate.ordering import rush
 from headgate.quota import Bucket, Spacing
 from headgate.waiting import Token
 
-#: So many buckets are looked at in one round for what can be forgotten: a few, and more while tokens make new ones.
-SWEPT_LEAST = 8
+#: So many buckets and spacings are looked at in one round for what can be forgotten: a few, and more while tokens make new ones.
+SWEPT_LEAST = 2
 SWEPT_MOST = 64
 
 
@@ -28,7 +28,8 @@ class Buckets:
     kept: set[str] = field(default_factory=set)
     in_use: set[str] = field(default_factory=set)
     expired_ns: int = -1
-    _to_sweep: list[str] = field(default_factory=list)
+    _quotas_to_sweep: list[tuple[str, Bucket]] = field(default_factory=list)
+    _spacings_to_sweep: list[tuple[str, Spacing]] = field(default_factory=list)
 
     @property
     def hold_ns(self) -> int:
@@ -94,6 +95,7 @@ class Buckets:
             fresh = self._new(name)
             bucket.limit, bucket.hold_ns = fresh.limit, fresh.hold_ns
             bucket.interval_ns, bucket.burst, bucket.rush = fresh.interval_ns, fresh.burst, fresh.rush
+            bucket.reckon()
         for spacing in self.spacings.values():
             spacing.gap_ns, spacing.turn_ns = settings.spreadsheet_spacing_ns, settings.horizon_ns
             spacing.reckon()
@@ -106,6 +108,7 @@ class Buckets:
         if after and not before:
             bucket.ceiled_until_ns = now
         bucket.ceiling_interval_ns = after
+        bucket.reckon()
         return bool(before) and (after == 0 or after < before)
 
     def expire(self, now: int, tokens: int = 0) -> None:
@@ -115,31 +118,34 @@ class Buckets:
         for kind in ("project/read", "project/write"):
             if (bucket := self.quotas.get(kind)) is not None:
                 bucket.expire(now, window)
-        if not self._to_sweep:
-            self._to_sweep = [*self.quotas, *(f"sheet/{name}" for name in self.spacings)]
-        for _ in range(min(SWEPT_LEAST + tokens, SWEPT_MOST, len(self._to_sweep))):
-            self._sweep(self._to_sweep.pop(), now)
+        some = min(SWEPT_LEAST + tokens, SWEPT_MOST) // 2
+        quotas, spacings = self._quotas_to_sweep, self._spacings_to_sweep
+        if not quotas:
+            quotas += self.quotas.items()
+        for _ in range(min(some, len(quotas))):
+            self._sweep_quota(*quotas.pop(), now)
+        if not spacings:
+            spacings += self.spacings.items()
+        for _ in range(min(some, len(spacings))):
+            self._sweep_spacing(*spacings.pop(), now)
 
     def expire_all(self) -> None:
         """Forget all that could no longer matter when that was last looked at: what has been swept by then decides nothing."""
-        for name in (*self.quotas, *(f"sheet/{name}" for name in self.spacings)):
-            self._sweep(name, self.expired_ns)
+        for name, bucket in list(self.quotas.items()):
+            self._sweep_quota(name, bucket, self.expired_ns)
+        for name, spacing in list(self.spacings.items()):
+            self._sweep_spacing(name, spacing, self.expired_ns)
 
-    def _sweep(self, name: str, now: int) -> None:
-        if name.startswith("sheet/"):
-            spacing = self.spacings.get(name[6:])
-            if spacing is not None:
-                spacing.expire(now)
-                if spacing.idle(now):
-                    del self.spacings[name[6:]]
-            return
-        bucket = self.quotas.get(name)
-        if bucket is None:
-            return
+    def _sweep_spacing(self, name: str, spacing: Spacing, now: int) -> None:
+        spacing.expire(now)
+        if spacing.idle(now) and self.spacings.get(name) is spacing:
+            del self.spacings[name]
+
+    def _sweep_quota(self, name: str, bucket: Bucket, now: int) -> None:
         bucket.expire(now, self.settings.window_ns)
         if bucket.times or max(bucket.shut_until_ns, bucket.paced_until_ns) > now or not name.startswith("user"):
             return
-        if name not in self.kept and name not in self.in_use:
+        if name not in self.in_use and name not in self.kept and self.quotas.get(name) is bucket:
             del self.quotas[name]
 
     def limit(self, name: str) -> int:

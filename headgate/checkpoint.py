@@ -111,6 +111,8 @@ def restore(saved: LimiterCheckpoint) -> Limiter:
     for c in saved.circuits:
         health.circuits[c.name] = Circuit(list(c.failures), c.opened_ns, c.probe_at_ns, c.pause_ns, c.out_until_ns)
     health.shut_anew(list(health.circuits), 0)
+    for bucket in buckets.quotas.values():
+        bucket.reckon()
     limiter.spent = {key: Budget(saved.settings.urgent_budget, list(times)) for key, times in rows.spent.items()}
     limiter.degraded = dict(saved.degraded)
     limiter.look_at_budgets()
@@ -215,7 +217,7 @@ class _Rows:
             w.hungry_ns - base,
             w.aged,
             tuple(lanes),
-            w.unseen,
+            tuple([grant for grant in w.unseen if grant in self.limiter.leases]),
         )
 
     def lease(self, grant_id: int) -> LeaseRow:
@@ -280,13 +282,11 @@ def _restore_buckets(limiter: Limiter, rows: LimiterRows) -> None:
         buckets.project(kind).times = _together(limiter, kind)
     for name, starts, recent in rows.spacings:
         spacing = buckets.spacing(rows.names[name])
-        spacing.starts = tuple(
-            [
-                (at + base, latency, f"{rows.names[holder]}/{rows.names[owner]}/{kind}")
-                for at, latency, holder, owner, kind in starts
-            ]
-        )
-        spacing.recent = tuple(accumulate(recent, initial=base))[1:]
+        spacing.starts = [
+            (at + base, latency, f"{rows.names[holder]}/{rows.names[owner]}/{kind}")
+            for at, latency, holder, owner, kind in starts
+        ]
+        spacing.recent = list(accumulate(recent, initial=base))[1:]
         spacing.reckon()
 
 
@@ -294,7 +294,7 @@ def _restore_waiter(limiter: Limiter, row: WaiterRow, rows: LimiterRows) -> None
     holder, run, sequence, priority, key, weight, submitted, stopped, heard, hungry, aged, lanes, unseen = row
     names, base = rows.names, rows.base_ns
     waiter = Waiter(names[holder], run, sequence, CLASSES[priority], weight, names[key], submitted + base, stopped)
-    waiter.heard_ns, waiter.aged, waiter.unseen = heard + base, aged, unseen
+    waiter.heard_ns, waiter.aged, waiter.unseen = heard + base, aged, list(unseen)
     wanted: list[tuple[Lane, int]] = []
     for number, kind, user, spreadsheet, calls, latency, p95, free_at in lanes:
         lane = Lane(waiter, number, KINDS[kind], names[user], names[spreadsheet], 0, latency, p95, free_at + base)

@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from headgate.quota import RECENT_NS, SECOND_NS
@@ -93,9 +94,12 @@ class RetryBudget:
     left: float = RETRY_RESERVE
     at_ns: int = 0
 
-    def earn(self, calls: int) -> None:
-        """Calls were granted that are no retries."""
-        self.left = min(self.left + RETRY_SHARE * calls, 2 * RETRY_RESERVE)
+    def earn(self, granted: Iterable[int]) -> None:
+        """So many calls were granted to one holder after the other; none of them is a retry."""
+        for calls in granted:
+            if self.left >= 2 * RETRY_RESERVE:
+                return
+            self.left = min(self.left + RETRY_SHARE * calls, 2 * RETRY_RESERVE)
 
     def spend(self, now: int) -> int:
         """Take one for a retry: 0 if there was one, else the instant at which there is (ns)."""

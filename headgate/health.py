@@ -172,7 +172,9 @@ class Health:
         shut = pressure.until_ns if pressure else 0
         if circuit is not None and circuit.open and name.startswith("project/"):
             shut = max(shut, circuit.shut_until(now))
-        self.buckets.quota(name).shut_until_ns = shut
+        bucket = self.buckets.quota(name)
+        bucket.shut_until_ns = shut
+        bucket.reckon()
 
     def _shut_sheet(self, spreadsheet: str, now: int) -> None:
         circuit = self.circuits.get(sheet_circuit(spreadsheet))

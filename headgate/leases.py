@@ -5,15 +5,40 @@ A lease is a row of names and numbers, no object: thousands of them cost the gar
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from headgate.models import Kind, Priority
-from headgate.waiting import Lane, Token
+from headgate.waiting import Lane, Token, Waiter
 
 #: A token of a lease: lane, at_ns (0: handed back), kind, user, spreadsheet, class that paid.
 Held = tuple[int, int, Kind, str, str, Priority]
 #: Holder, key, weight, expires_ns, tokens: those of one lane rising.
 Lease = tuple[str, str, float, int, tuple[Held, ...]]
-#: What a round gave, by holder.
-Given = dict[str, tuple[Held, ...]]
+#: What a round gave, by the holder that waited for it.
+Given = dict[Waiter, tuple[Held, ...]]
+NO_PROBES: dict[int, str] = {}
+
+
+class Fresh(NamedTuple):
+    """A lease that a round has given just now, in the shape of the `Grant` that tells of it (`Limiter.message`)."""
+
+    holder: str
+    grant_id: int
+    held: tuple[Held, ...]
+    probes: dict[int, str]
+
+    @property
+    def tokens(self) -> dict[int, tuple[int, ...]]:
+        """For each lane the times of its tokens, rising."""
+        times: dict[int, tuple[int, ...]] = {}
+        for lane, at, *_ in self.held:
+            times[lane] = (*times[lane], at) if lane in times else (at,)
+        return times
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The lanes whose tokens are for reads."""
+        return tuple(dict.fromkeys(token[0] for token in self.held if token[2] == "read"))
 
 
 def held(lane: Lane, at_ns: int, served: Priority) -> Held:

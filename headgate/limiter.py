@@ -26,7 +26,7 @@ from headgate.bookings import BOOKING_LAPSES_NS, Bookings
 from headgate.buckets import Buckets
 from headgate.circuits import PROBE_LOST_NS
 from headgate.health import KINDS, Health
-from headgate.leases import Given, Held, Lease, count, take_out
+from headgate.leases import NO_PROBES, Fresh, Given, Held, Lease, count, take_out
 from headgate.line import Line
 from headgate.models import (
     SECOND_NS,
@@ -63,6 +63,8 @@ TOLD = 4
 RAISED_AT_ONCE = 64
 #: A lead that is measured longer than this beyond the setting is not believed.
 LONGEST_LEAD_NS = 500_000_000
+#: Of so many grants that a holder has not seen some are too old to be in the books.
+MANY_UNSEEN = 16
 FINISHED = "finished"
 
 
@@ -94,7 +96,6 @@ class Limiter:
     _urgent: dict[str, dict[str, None]] = field(default_factory=dict)
     _rota: deque[str] = field(default_factory=deque)
     _probes: dict[tuple[str, int], str] = field(default_factory=dict)
-    _allowance: int = standings.LANES_EACH
     _swept_at: int = 0
 
     def __post_init__(self) -> None:
@@ -129,7 +130,7 @@ class Limiter:
         waiter = known or self._new(said)
         before = (waiter.priority, waiter.stopped, waiter.wants()) if known else None
         seen = said.last_grant if said.epoch == self.epoch else 0
-        waiter.unseen = tuple([n for n in waiter.unseen if n > seen]) if waiter.run == said.run else ()
+        waiter.unseen = [n for n in waiter.unseen if n > seen] if waiter.run == said.run else []
         self._rank(waiter, said)
         waiter.run, waiter.sequence, waiter.stopped = said.run, said.sequence, said.stopped
         waiter.heard_ns = now
@@ -251,14 +252,14 @@ class Limiter:
         self.leases.clear()
         self.probes.clear()
         for waiter in self.waiters.values():
-            waiter.unseen = ()
+            waiter.unseen = []
         for booking_id in list(self.bookings.places):
             self.bookings.drop(booking_id, self._turns)
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 
-    def grant(self, now: int) -> dict[str, Grant]:
-        """One round: tokens in [now + lead, now + horizon] for whoever is next, one grant a holder."""
+    def grant(self, now: int) -> dict[str, Fresh]:
+        """One round: tokens in [now + lead, now + horizon] for whoever is next, one lease a holder."""
         self.expire(now)
         if self.paused_by:
             return {}
@@ -282,8 +283,26 @@ class Limiter:
             if line.wasteful():
                 line.rebuild(self._lanes(line.kind))
             run_round(line, start, end, given, served, all_served=watched)
-        self._allowance = standings.allowance(self)
-        return {holder: self._lease(now, holder, tokens) for holder, tokens in given.items()}
+        expires_ns = now + self.settings.furthest_ns + MESSAGES_TAKE_NS
+        self.health.retries.earn([len(held) for held in given.values()])
+        return {waiter.holder: self._lease(waiter, held, expires_ns) for waiter, held in given.items()}
+
+    def message(self, now: int, lease: Fresh) -> Grant:
+        """The signal that tells a holder of a lease of the round at `now`, and how it stands where that is news to it."""
+        waiter = self.waiters[lease.holder]
+        told = waiter.standing
+        if told is None or told.reason or told.allowance != standings.allowance(self):
+            told = waiter.standing = standings.moving(self, waiter)
+        return Grant(
+            epoch=self.epoch,
+            grant_id=lease.grant_id,
+            tokens=lease.tokens,
+            reads=lease.reads,
+            valid_for_ns=self.settings.token_valid_for_ns,
+            standing=told,
+            probes=lease.probes,
+            at_ns=now,
+        )
 
     def standings(self, now: int) -> dict[str, Grant]:
         """Grants without tokens for holders whose reason for waiting changed in a way that a person would notice.
@@ -535,43 +554,21 @@ class Limiter:
 
     # --- leases -------------------------------------------------------------------------------------------------------
 
-    def _lease(self, now: int, holder: str, held: tuple[Held, ...]) -> Grant:
-        waiter, settings = self.waiters[holder], self.settings
+    def _lease(self, waiter: Waiter, held: tuple[Held, ...], expires_ns: int) -> Fresh:
+        """Keep what a holder was given until it can neither be handed back nor be unknown to the holder any more."""
+        holder = waiter.holder
         grant_id = self.grants = self.grants + 1
-        tokens: dict[int, tuple[int, ...]] = {}
-        reads: tuple[int, ...] = ()
-        for number, at, kind, *_ in held:
-            if number in tokens:
-                tokens[number] = (*tokens[number], at)
-            else:
-                tokens[number] = (at,)
-                if kind == "read":
-                    reads = (*reads, number)
         self.granted += len(held)
-        self.health.retries.earn(len(held))
         unseen = waiter.unseen
-        if unseen and unseen[0] not in self.leases:
-            unseen = tuple([grant for grant in unseen if grant in self.leases])
-        waiter.unseen = (*unseen, grant_id)
-        probes: dict[int, str] = {}
+        unseen.append(grant_id)
+        if len(unseen) > MANY_UNSEEN and unseen[0] not in self.leases:
+            waiter.unseen = [grant for grant in unseen if grant in self.leases or grant == grant_id]
+        probes = NO_PROBES
         if self._probes:
-            probes = {n: self._probes[holder, n] for n in tokens if (holder, n) in self._probes}
+            probes = {token[0]: self._probes[holder, token[0]] for token in held if (holder, token[0]) in self._probes}
             self.probes.update({(grant_id, n): circuit for n, circuit in probes.items()})
-        expires_ns = now + settings.furthest_ns + MESSAGES_TAKE_NS
         self.leases[grant_id] = (holder, waiter.key, waiter.weight, expires_ns, held)
-        told = waiter.standing
-        if told is None or told.reason or told.allowance != self._allowance:
-            told = waiter.standing = standings.moving(self, waiter)
-        return Grant(
-            epoch=self.epoch,
-            grant_id=grant_id,
-            tokens=tokens,
-            reads=reads,
-            valid_for_ns=settings.token_valid_for_ns,
-            standing=told,
-            probes=probes,
-            at_ns=now,
-        )
+        return Fresh(holder, grant_id, held, probes)
 
     def _take_back(self, now: int, unused: Unused) -> None:
         """Free the tokens, refund who paid for them; the lane wants as many calls again without having to say so."""

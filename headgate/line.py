@@ -22,9 +22,9 @@ from heapq import heappop, heappush, heapreplace
 from itertools import count
 
 from headgate.buckets import Buckets
-from headgate.gates import Entry, Gate, Group, Head, Sheet
+from headgate.gates import UNTOLD, Entry, Gate, Group, Head, Sheet
 from headgate.models import Kind, Priority
-from headgate.ordering import CLASSES, Turns
+from headgate.ordering import CLASSES, Turn, Turns
 from headgate.quota import Bucket, Spacing
 from headgate.waiting import Lane, Queue
 
@@ -51,17 +51,23 @@ class Line:
     closed: list[tuple[int, int]] = field(default_factory=list)
     dead: int = 0
     project: Bucket = field(init=False)
+    furthest_ns: int = field(init=False)
     _lanes: dict[int, Lane] = field(default_factory=dict)
     _gates: dict[int, Gate] = field(default_factory=dict)
     _groups: dict[int, Group] = field(default_factory=dict)
     _sheets: dict[int, Sheet] = field(default_factory=dict)
     _known: dict[Priority, Lane | None] = field(default_factory=dict)
     _known_until: dict[Priority, int] = field(default_factory=dict)
+    _here: tuple[Priority, ...] = ()
+    _here_until: int = -1
+    _unknown: list[Priority] = field(default_factory=list)
+    _mixed: bool = False
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
-        """Know the project's bucket."""
+        """Know the project's bucket, and how far ahead tokens reach."""
         self.project = self.buckets.project(self.kind)
+        self.furthest_ns = self.buckets.settings.furthest_ns
 
     # --- what lanes want ----------------------------------------------------------------------------------------------
 
@@ -73,20 +79,20 @@ class Line:
             waiter.wanting += 1
             if waiter.wanting == 1:
                 self.queue.add(waiter)
-            self.turns.join(waiter.served, waiter.key, waiter.weight)
+            lane.turn = self.turns.join(waiter.served, waiter.key, waiter.weight)
             if lane.spreadsheet:
                 lane.spacing = self.buckets.spacing(lane.spreadsheet)
-                wanted = lane.spacing.wanted_by
-                wanted[lane.who] = wanted.get(lane.who, 0) + 1
-                lane.spacing.kinds[self.kind] = lane.spacing.kinds.get(self.kind, 0) + 1
-            self._known.pop(waiter.served, None)
+                lane.spacing.want(lane.who, self.kind)
+            self._forget(waiter.served)
             self._admit(lane)
             self._come(lane, lane.free_at_ns)
         elif calls <= 0 < before:
+            self._here_until = -1
             waiter.wanting -= 1
             if not waiter.wanting:
                 self.queue.remove(waiter)
             self.turns.leave(waiter.served, waiter.key)
+            lane.turn = None
             if lane.spreadsheet:
                 self._leave_sheet(lane)
             self._withdraw(lane)
@@ -101,11 +107,13 @@ class Line:
 
     def rebuild(self, lanes: Iterable[Lane]) -> None:
         """Put every lane in anew: quotas or windows are others than before, or too much in the heaps is of no use."""
-        self.gates, self.sheets, self.groups, self._known = {}, {}, {}, {}
+        self.furthest_ns = self.buckets.settings.furthest_ns
+        self._forget_all()
+        self.gates, self.sheets, self.groups = {}, {}, {}
         self._lanes, self._gates, self._sheets, self._groups = {}, {}, {}, {}
         self.buckets.in_use -= {name for name in self.buckets.in_use if name.startswith(f"user/{self.kind}/")}
         self.heads = {c: [] for c in CLASSES}
-        self.coming, self.closed, self.dead = [], [], 0
+        self.coming, self.closed, self.dead, self._mixed = [], [], 0, False
         for lane in lanes:
             lane.where, lane.due_ns, lane.version = "", -1, 0
             if lane.calls > 0:
@@ -114,7 +122,10 @@ class Line:
 
     def wasteful(self) -> bool:
         """Whether more of the heaps is of no use than is worth keeping."""
-        return self.dead > DEAD_ENTRIES or len(self.gates) > DEAD_ENTRIES + 2 * sum(self.turns.wanting.values())
+        if self.dead > DEAD_ENTRIES:
+            return True
+        many = len(self.gates) - DEAD_ENTRIES
+        return many > 0 and many > 2 * sum(self.turns.wanting.values())
 
     def recheck(self, user: str, spreadsheet: str = "") -> None:
         """Something came back: the user's bucket or the spreadsheet may have room earlier than was thought."""
@@ -143,7 +154,8 @@ class Line:
                 node = self._gates.get(number) or self._sheets.get(number)
                 if node is not None and node.due_ns > start:
                     self._schedule(node, start)
-        self.closed, self._known = [], {}
+        self.closed = []
+        self._forget_all()
 
     def arrive(self, t: int) -> None:
         """Let in what comes at t or before."""
@@ -155,7 +167,10 @@ class Line:
                 if lane.due_ns == due:
                     lane.due_ns = -1
                     lane.where = ""
-                    self._enter(lane, t)
+                    if (spacing := lane.spacing) is not None and spacing.shared:
+                        self._enter(lane, t)
+                    else:
+                        self._stand(lane, t)
             elif (gate := self._gates.get(number)) is not None:
                 if gate.due_ns == due:
                     gate.due_ns = -1
@@ -181,7 +196,7 @@ class Line:
         None if nobody wants a call.
         """
         waiting, soon = self.turns.waiting, end if self.turns.waiting else None
-        self._known = {}
+        self._forget_all()
         while soon is not None:
             t = self.project.earliest(soon, paced=False)
             self.arrive(t)
@@ -190,68 +205,102 @@ class Line:
             soon = self.next_at()
         return None
 
-    def here(self, t: int) -> list[Priority]:
-        """The classes of which somebody could send at t."""
-        known, until = self._known, self._known_until
-        return [
-            c
-            for c in self.turns.waiting
-            if (known[c] if c in known and until[c] >= t else self.ready(c, t)) is not None
-        ]
+    def here(self, t: int) -> tuple[Priority, ...]:
+        """The classes of which somebody could send at t; `turns.waiting` itself if all of them could."""
+        unknown, here = self._unknown, self._here
+        if t <= self._here_until:
+            for c in unknown:  # the class that was served last: nearly always it has somebody else who can send
+                if (self.ready(c, t) is None) is (c in here):
+                    break
+            else:
+                unknown.clear()
+                return here
+        waiting = self.turns.waiting
+        able = [c for c in waiting if self.ready(c, t) is not None]
+        self._here = here = waiting if len(able) == len(waiting) else tuple(able)
+        self._here_until = min([self._known_until[c] for c in waiting], default=NEVER_NS)
+        unknown.clear()
+        return here
 
     def ready(self, c: Priority, t: int) -> Lane | None:
         """The lane that is next in the class and can send at t; whoever could not is put where it waits."""
         best = self._known.get(c)
+        if best is not None and self._known_until[c] >= t:
+            return best
         if best is None:
             best = self._first(c)
-        elif self._known_until[c] >= t:
-            return best
-        until = NEVER_NS
+        until, gates = NEVER_NS, self._gates
         while best is not None:
+            gate, spacing = gates[best.gate], best.spacing
+            bucket = gate.bucket
             if best.free_at_ns > t:
                 self._withdraw(best)
                 self._come(best, best.free_at_ns)
-            elif (ready := (gate := self._gates[best.gate]).bucket.earliest(t, paced=gate.paced)) > t:
+            elif bucket.clear_ns > t and (ready := bucket.earliest(t, paced=gate.paced)) > t:
                 self._close(gate, ready, t)
-            elif (spacing := best.spacing) is not None and (spacing.clear_ns > t or spacing.shut_until_ns > t):
+            elif spacing is not None and (spacing.clear_ns > t or spacing.shut_until_ns > t):
                 if (ready := self._sheet_ready(best, spacing, t)) <= t:
                     until = t  # what is booked ahead may come too close a moment later
                     break
                 self._withdraw(best)
                 self._park(best, ready, t)
             else:
-                if (times := gate.bucket.times) and times[-1] > t:
+                if bucket.clear_ns > t and bucket.times and bucket.times[-1] > t:
                     until = t
                 break
             best = self._first(c)
         self._known[c] = best
         self._known_until[c] = until
+        if until < self._here_until:
+            self._here_until = until
         return best
 
     def serve(self, lane: Lane, c: Priority, t: int) -> None:
-        """Book a token at t for the lane that is next in the class; its time on the project is the caller's to have checked."""
-        user, spreadsheet = lane.user, lane.spreadsheet
-        gate, spacing, known = self._gates[lane.gate], lane.spacing, self._known
+        """Book a token at t for the lane that is next in the class, and whose owner has paid for it (`Turns.charge`).
+
+        Its time on the project is the caller's to have checked.
+        """
+        gate, spacing = self._gates[lane.gate], lane.spacing
         paced = gate.paced
         self.project.book(t, paced=paced)
         gate.bucket.book(t, paced=paced)
+        shared = gate.shared
         if spacing is not None:
-            spacing.book(t, lane.who, lane.latency_p95_ns, past_ns=t - self.buckets.settings.furthest_ns)
-            if len(spacing.kinds) > 1 and self.other is not None:
-                self.other.recheck("", spreadsheet)  # it is the other kind's turn now
-        del known[c]
-        for other in CLASSES:
-            mate = known.get(other)
-            if mate is not None and (mate.user == user or mate.spreadsheet == spreadsheet):
-                del known[other]
+            spacing.book(t, lane.who, lane.latency_p95_ns, past_ns=t - self.furthest_ns)
+            if spacing.shared:
+                shared = True
+                if len(spacing.kinds) > 1 and self.other is not None:
+                    self.other.recheck("", lane.spreadsheet)  # it is the other kind's turn now
+        del self._known[c]
+        self._unknown.append(c)
+        if shared:
+            self._forget_mates(lane)
+        self._pass_on(lane, gate, c)
         lane.where = ""
-        heappop(gate.owners[lane.waiter.key])
-        lane.free_at_ns = t + (lane.latency_ns or 1)
+        lane.free_at_ns = free = t + (lane.latency_ns or 1)
         if lane.calls > 1:
             lane.calls -= 1
-            self._come(lane, lane.free_at_ns)
+            lane.where, lane.due_ns = "coming", free  # as _come
+            heappush(self.coming, (free, lane.place))
         else:
             self.want(lane, 0)
+
+    def _forget(self, c: Priority) -> None:
+        """Who is next in the class has to be looked at again."""
+        if self._known.pop(c, None) is not None:
+            self._unknown.append(c)
+        else:
+            self._here_until = -1
+
+    def _forget_all(self) -> None:
+        self._known, self._unknown = {}, []
+        self._here_until = -1
+
+    def _forget_mates(self, lane: Lane) -> None:
+        """Those that share the lane's user or spreadsheet may have to wait now."""
+        for c, mate in list(self._known.items()):
+            if mate is not None and (mate.user == lane.user or mate.spreadsheet == lane.spreadsheet):
+                self._forget(c)
 
     # --- lanes --------------------------------------------------------------------------------------------------------
 
@@ -274,7 +323,7 @@ class Line:
         """Take the lane out of wherever it stands; what is left of it in a heap is dead."""
         if lane.where:
             if lane.where == "here":
-                self._known.pop(lane.waiter.served, None)
+                self._forget(lane.waiter.served)
             lane.version += 1
             lane.where, lane.due_ns = "", -1
             self.dead += 1
@@ -282,7 +331,7 @@ class Line:
     def _enter(self, lane: Lane, t: int) -> None:
         """A lane that is free now stands in the line, or is parked before a spreadsheet that others want, too."""
         spacing = lane.spacing
-        if spacing is not None and len(spacing.wanted_by) > 1:
+        if spacing is not None and spacing.shared:
             ready = self._sheet_ready(lane, spacing, t)
             if ready > t:
                 self._park(lane, ready, t)
@@ -292,11 +341,11 @@ class Line:
     def _stand(self, lane: Lane, t: int) -> None:
         waiter = lane.waiter
         c, key = waiter.served, waiter.key
-        gate = self.gates.get((lane.user, c))
-        if gate is None:
-            gate = self._gate(lane.user, c)
+        gate = self._gates.get(lane.gate)
+        if gate is None or gate.served != c:  # it has not stood behind one yet, or in another class
+            gate = self.gates.get((lane.user, c)) or self._gate(lane.user, c)
+            lane.gate = gate.number
         lane.where = "here"
-        lane.gate = gate.number
         entry = (waiter.submitted_at_ns, waiter.holder, lane.free_at_ns, lane.number, lane.version, lane.place)
         entries = gate.owners.get(key)
         if entries is None:
@@ -314,8 +363,8 @@ class Line:
             self._offer(gate)
         else:
             gate.version += 1
-            self._known.pop(c, None)
-            self._join(gate, key, entry)
+            assert lane.turn is not None
+            self._join(gate, key, lane.turn, entry)
 
     def _order(self, gate: Gate, key: str) -> None:
         """Another owner stands behind the gate: from two on they are in the order of their turns."""
@@ -325,7 +374,7 @@ class Line:
                 del owners[owner]
             if len(owners) == 1:
                 return
-            gate.turns = []
+            gate.turns, self._mixed = [], True
         for owner in (key,) if gate.turns else owners:
             turn = turns.turns[c, owner]
             heappush(gate.turns, (turns.passed(c, turn), turn.since, owner))
@@ -361,15 +410,9 @@ class Line:
 
     def _leave_sheet(self, lane: Lane) -> None:
         assert lane.spacing is not None
-        wanted, kinds = lane.spacing.wanted_by, lane.spacing.kinds
+        freed = lane.spacing.leave(lane.who, self.kind)
         lane.spacing = None
-        wanted[lane.who] -= 1
-        kinds[self.kind] -= 1
-        if not wanted[lane.who]:
-            del wanted[lane.who]
-        if not kinds[self.kind]:
-            del kinds[self.kind]
-        if len(wanted) == 1 or not kinds.get(self.kind):  # whoever is left no longer has to keep off for others
+        if freed:
             for line in (self, self.other):
                 if line is not None and (sheet := line.sheets.get(lane.spreadsheet)) is not None:
                     line._schedule(sheet, 0)
@@ -379,7 +422,10 @@ class Line:
     def _gate(self, user: str, c: Priority) -> Gate:
         bucket = self.buckets.user(self.kind, user)
         self.buckets.in_use.add(f"user/{self.kind}/{user}")
+        mates = [gate for other in CLASSES if (gate := self.gates.get((user, other)))]
         gate = self.gates[user, c] = Gate(c, c != "urgent", next(self._numbers), bucket)
+        for mate in mates:
+            mate.shared = gate.shared = True
         self._gates[gate.number] = gate
         return gate
 
@@ -395,14 +441,14 @@ class Line:
     def _close(self, gate: Gate, until: int, t: int) -> None:
         gate.open = False
         gate.version += 1
-        self._known.pop(gate.served, None)
+        self._forget(gate.served)
         self.closed.append((t, gate.number))
         self._schedule(gate, until)
 
     def _offer(self, gate: Gate) -> None:
         """Put an open gate where its class finds it: alone, or in the group of the one owner that stands behind it."""
         gate.version += 1
-        self._known.pop(gate.served, None)
+        self._forget(gate.served)
         best = self._best(gate)
         if best is None:
             return
@@ -410,63 +456,107 @@ class Line:
             passed, since, key = best
             heappush(self.heads[gate.served], (passed, since, gate.owners[key][0], gate.number, gate.version))
         else:
-            self._join(gate, best[2], gate.owners[best[2]][0])
+            key = best[2]
+            self._join(gate, key, self.turns.turns[gate.served, key], gate.owners[key][0])
 
-    def _join(self, gate: Gate, key: str, first: Entry) -> None:
+    def _join(self, gate: Gate, key: str, turn: Turn, first: Entry) -> None:
         """Put a gate into the group of its only owner, and the group where its class finds it."""
         c = gate.served
-        group = self.groups.get((c, key))
+        group, offer = self.groups.get((c, key)), (first, gate.number, gate.version)
         if group is None:
-            group = self.groups[c, key] = Group(key, -next(self._numbers))
+            group = self.groups[c, key] = Group(key, turn, -next(self._numbers), [offer])
             self._groups[group.number] = group
-        heappush(group.gates, (first, gate.number, gate.version))
-        if group.told is None or first < group.told:
+            self._show(group, c)
+            return
+        group.turn = turn
+        heappush(group.gates, offer)
+        if group.gates[0] is not offer:
+            return
+        if group.told and first < group.told:
             group.version += 1
-            group.told = first
-            turn = self.turns.turns[c, key]
-            heappush(self.heads[c], (self.turns.passed(c, turn), turn.since, first, group.number, group.version))
+            group.told = UNTOLD
+            self._show(group, c)
+        elif self.heads[c][0][3] == group.number:
+            self._forget(c)  # else whoever was next still is
+
+    def _show(self, group: Group, c: Priority) -> None:
+        """Put a group where its class finds it."""
+        heads, turn = self.heads[c], group.turn
+        head = (self.turns.passed(c, turn), turn.since, UNTOLD, group.number, group.version)
+        heappush(heads, head)
+        if heads[0] is head:
+            self._forget(c)
+
+    def _pass_on(self, lane: Lane, gate: Gate, c: Priority) -> None:
+        """The lane that was first has been served: whoever is behind it in its gate and group is offered with its owner's next turn."""
+        entries = gate.owners[lane.waiter.key]
+        entry = heappop(entries)
+        heads = self.heads[c]
+        _, _, _, number, version = heads[0]
+        group = self._groups.get(number)
+        if group is None or group.gates[0][0] is not entry:
+            return  # several owners stand behind the gate: the head is checked when the class is looked at again (`_first`)
+        gates = group.gates
+        if entries:
+            heapreplace(gates, (entries[0], gate.number, gate.version))
+        else:
+            heappop(gates)
+        if gates:
+            turn = group.turn
+            group.told = UNTOLD
+            heapreplace(heads, (turn.passed, turn.since, UNTOLD, number, version))
+        else:
+            heappop(heads)
+            del self.groups[c, group.key], self._groups[number]
 
     # --- heads --------------------------------------------------------------------------------------------------------
 
     def _first(self, c: Priority) -> Lane | None:
         """The first of the class by turn, then by rank, as far as open gates and free lanes are known."""
         heads, turns = self.heads[c], self.turns
-        virtual = turns.virtual[c]
+        lanes, gates, virtual = self._lanes, self._gates, turns.virtual[c]
         while heads:
             passed, since, known, number, version = heads[0]
-            moved = False
             if number < 0:
                 group = self._groups.get(number)
                 if group is None or group.version != version:
                     heappop(heads)
                     continue
-                turn = turns.turns.get((c, group.key))
-                if turn is not None:
-                    true = max(turn.passed, virtual - turn.kept)  # as Turns.passed
-                    if true != passed or turn.since != since:
-                        heapreplace(heads, (true, turn.since, known, number, version))
-                        continue
-                first = self._first_in(group)
-                if turn is None or first is None:
-                    heappop(heads)
-                    del self.groups[c, group.key], self._groups[number]
+                turn = group.turn
+                if not turn.lanes:  # an owner that was away for long has a new turn (`Turns.tidy`)
+                    turn = group.turn = turns.turns.get((c, group.key), turn)
+                true, least = turn.passed, virtual - turn.kept
+                if least > true:  # as Turns.passed
+                    true = least
+                if true != passed or turn.since != since:
+                    heapreplace(heads, (true, turn.since, known, number, version))
                     continue
-                group.told = first
+                entry, gate_number, gate_version = group.gates[0]
+                lane = lanes.get(entry[5])
+                if lane is None or lane.version != entry[4] or gates[gate_number].version != gate_version:
+                    first = self._first_in(group)
+                    if first is None:
+                        heappop(heads)
+                        del self.groups[c, group.key], self._groups[number]
+                        continue
+                    entry, lane = first, lanes[first[5]]
+                if known is entry or not self._mixed:
+                    return lane
+                group.told = entry
             else:
                 gate = self._gates[number]
                 best = self._best(gate) if gate.version == version else None
                 if best is None:
                     heappop(heads)
                     continue
-                moved = best[0] != passed or best[1] != since
-                passed, since, key = best
-                first = gate.owners[key][0]
-            if moved or first is not known:
-                head = (passed, since, first, number, version)
-                heapreplace(heads, head)
-                if heads[0] is not head:
-                    continue
-            return self._lanes[first[5]]
+                entry = gate.owners[best[2]][0]
+                if entry is known and best[0] == passed and best[1] == since:
+                    return lanes[entry[5]]
+                passed, since, _ = best
+            head = (passed, since, entry, number, version)
+            heapreplace(heads, head)
+            if heads[0] is head:
+                return lanes[entry[5]]
         return None
 
     def _best(self, gate: Gate) -> tuple[int, int, str] | None:

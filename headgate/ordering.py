@@ -27,7 +27,7 @@ LEAST_WEIGHT = 0.001
 #: An owner that could not send keeps its turn for so many of its calls, and no more.
 KEPT_CALLS = 16
 #: A class whose later attempts were served out of turn stands at most so many calls behind for it.
-MOST_OWED = 4.0
+MOST_OWED = -4.0
 ONE_CALL: dict[Priority, float] = dict.fromkeys(CLASSES, 1.0)
 #: While others wait, urgent may be so much of the project's limit ahead of an even pace.
 RUSH = 0.15
@@ -81,7 +81,7 @@ def _more(credit: float, more: float, kept: float) -> float:
     return grown if grown < kept else max(credit, kept)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Turn:
     """One owner in one class: how far its turn is, since when it stands there, how many of its lanes want calls.
 
@@ -97,11 +97,18 @@ class Turn:
     calls_before: int = 0
     stride: int = STRIDE
     kept: int = KEPT_CALLS * STRIDE
+    grams: int = 1000
 
     def __post_init__(self) -> None:
-        """Set the stride of the weight, and how far behind the others a turn is kept."""
+        """Set what follows from the weight: the stride, how far behind the others a turn is kept, the weight in whole numbers."""
         self.stride = stride(self.weight)
         self.kept = KEPT_CALLS * self.stride
+        self.grams = grams(self.weight)
+
+    def become(self, other: Turn) -> None:
+        """Stand where the other one does; whoever knows this turn goes on with it."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
 
     def weigh(self, weight: float) -> None:
         """The owner's weight from now on."""
@@ -123,8 +130,11 @@ class Turns:
     weighing: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
     joined: int = 0
     waiting: tuple[Priority, ...] = ()
+    _called: dict[Turn, None] = field(default_factory=dict)
+    _away: dict[tuple[Priority, str], None] = field(default_factory=dict)
     kept: dict[Priority, float] = field(default_factory=dict)
     _shares: dict[tuple[Priority, ...], dict[Priority, float]] = field(default_factory=dict)
+    _deal: tuple[tuple[Priority, float, float], ...] = ()
 
     def __post_init__(self) -> None:
         """Know what each class may keep."""
@@ -140,44 +150,52 @@ class Turns:
         """
         if len(here) == 1:
             return here[0]
-        mine, credits = self._shared(self.waiting), self.credits
+        credits, deal = self.credits, self._deal
+        if len(here) < len(deal):
+            deal = tuple([row for row in deal if row[0] in here])
         best, most = here[0], -1e9
-        for c in here:
-            credit = credits[c] + mine[c]
+        for c, share, _ in deal:
+            credit = credits[c] + share
             if credit > most:
                 best, most = c, credit
         return best
 
-    def charge(self, served: Priority, key: str, weight: float, here: Sequence[Priority]) -> None:
-        """One call went to `key` in `served`: the class pays one call, the owner one stride; what was lent is not owed.
+    def charge(self, served: Priority, turn: Turn | None, weight: float, here: Sequence[Priority]) -> None:
+        """One call went to an owner in `served`: the class pays one call, the owner one stride; what was lent is not owed.
 
         `here` are the classes that could have sent it. One that wants calls and could not keeps its share, so that it is next
         when it can: up to one call, and beside urgent its floor of what that may rush ahead.
+        An owner that has no `turn` in the class is one that books and has nothing in line.
         """
-        credits, waiting = self.credits, self.waiting
-        kept = self.kept if "urgent" in waiting else ONE_CALL
-        if len(here) > 1:
-            for c, share in self._shared(waiting if len(here) == len(waiting) else tuple(here)).items():
-                credits[c] = _more(credits[c], share, kept[c])
-            credits[served] = max(credits[served] - 1.0, -MOST_OWED)
-        if len(waiting) > len(here):
-            for c, share in self._shared(waiting).items():
-                if c not in here:
-                    credits[c] = _more(credits[c], share, kept[c])
-        turn = self.turns.get((served, key))
+        credits, deal, able = self.credits, self._deal, len(here)
+        if able > 1:
+            if able == len(deal):
+                for c, share, kept in deal:
+                    grown = credits[c] + share
+                    credits[c] = grown if grown < kept else max(credits[c], kept)  # as _more
+            else:
+                self._grow(self._shared(tuple(here)), here)
+            paid = credits[served] - 1.0
+            credits[served] = paid if paid > MOST_OWED else MOST_OWED
+        if able < len(deal):
+            absent = [row[0] for row in deal if row[0] not in here]
+            self._grow(self._shared(self.waiting), absent)
         if turn is None:
             return
         virtual = self.virtual[served]
-        start = max(turn.passed, virtual - turn.kept)
-        step = turn.stride if weight == turn.weight else stride(weight)
-        if turn.owed:
-            paid = min(turn.owed, step)
-            turn.owed -= paid
-            step -= paid
-        if start > turn.passed:
+        start, least = turn.passed, virtual - turn.kept
+        if least > start:  # as passed
+            start = least
             self.joined += 1
             turn.since = self.joined
+        step = turn.stride if weight == turn.weight else stride(weight)
+        if turn.owed:
+            repaid = min(turn.owed, step)
+            turn.owed -= repaid
+            step -= repaid
         turn.passed = start + step
+        if not turn.calls:
+            self._called[turn] = None
         turn.calls += 1
         if start > virtual:
             self.virtual[served] = start
@@ -189,6 +207,7 @@ class Turns:
         if turn is not None:
             turn.owed += stride(weight)
             turn.calls -= 1
+            self._called[turn] = None
 
     def shared(self) -> dict[Priority, float]:
         """The share of each class with a backlog."""
@@ -199,6 +218,7 @@ class Turns:
         self.floors, self.rush = floors, rush
         self.kept = {c: 1.0 + (rush * floors[c] if c != "urgent" else 0.0) for c in CLASSES}
         self._shares = {}
+        self._count()
 
     def _shared(self, waiting: tuple[Priority, ...]) -> dict[Priority, float]:
         known = self._shares.get(waiting)
@@ -227,7 +247,7 @@ class Turns:
             turn.passed = max(turn.passed, self.virtual[c])
         else:
             turn.passed = self.passed(c, turn)  # a lighter owner keeps more of its turn, but none that is gone
-            self.weighing[c] -= grams(turn.weight)
+            self.weighing[c] -= turn.grams
         self.weighing[c] += grams(weight)
         if weight != turn.weight:
             turn.passed = self.passed(c, turn)  # a smaller weight's longer stride must not set it back
@@ -246,36 +266,52 @@ class Turns:
         if not self.wanting[c]:
             self._count()
         if not turn.lanes:
-            self.weighing[c] -= grams(turn.weight)
+            self.weighing[c] -= turn.grams
             turn.owed = 0
+            self._away[c, key] = None
 
     def _count(self) -> None:
+        """Know who waits, and for each of them its share and how much of it a class may keep."""
         self.waiting = tuple(c for c in CLASSES if self.wanting[c])
+        kept = self.kept if "urgent" in self.waiting else ONE_CALL
+        self._deal = tuple([(c, share, kept[c]) for c, share in self.shared().items()])
+
+    def _grow(self, shared: Mapping[Priority, float], who: Sequence[Priority]) -> None:
+        kept = self.kept if "urgent" in self.waiting else ONE_CALL
+        for c in who:
+            self.credits[c] = _more(self.credits[c], shared[c], kept[c])
 
     def reinstate(self, c: Priority, key: str, kept: Turn) -> None:
         """Put an owner back to where a checkpoint has it; its lanes have joined by now."""
-        turn = self.turns.get((c, key))
-        if turn is not None and turn.lanes:
+        turn = self.turns.setdefault((c, key), kept)
+        if turn is not kept:
+            if turn.lanes:
+                self.weighing[c] += kept.grams - turn.grams
             kept.lanes = turn.lanes
-            self.weighing[c] += grams(kept.weight) - grams(turn.weight)
-        self.turns[c, key] = kept
+            turn.become(kept)
+        if not turn.lanes:
+            self._away[c, key] = None
+        if turn.calls or turn.calls_before:
+            self._called[turn] = None
 
     def tidy(self) -> None:
         """Forget owners that are gone and could not stand anywhere but level if they came back; begin a new period of counting."""
-        gone = [
-            name
-            for name, turn in self.turns.items()
-            if not turn.lanes and turn.passed <= self.virtual[name[0]] and not turn.calls
-        ]
-        for name in gone:
-            del self.turns[name]
-        for turn in self.turns.values():
+        for name in list(self._away):
+            turn = self.turns.get(name)
+            if turn is None or turn.lanes:
+                del self._away[name]
+            elif turn.passed <= self.virtual[name[0]] and not turn.calls:
+                del self._away[name], self.turns[name]
+        for turn in self._called:
             turn.calls, turn.calls_before = 0, turn.calls
+        self._called = {turn: None for turn in self._called if turn.calls_before}
 
     def share(self, c: Priority, key: str, weight: float) -> float:
         """The part of the quota that an owner can count on in `c` now, beside the owners that are there."""
-        turn, mine = self.turns.get((c, key)), grams(weight)
-        beside = self.weighing[c] - (grams(turn.weight) if turn is not None and turn.lanes else 0)
+        turn, beside = self.turns.get((c, key)), self.weighing[c]
+        mine = turn.grams if turn is not None and turn.weight == weight else grams(weight)
+        if turn is not None and turn.lanes:
+            beside -= turn.grams
         waiting = self.waiting
         if not self.wanting[c]:
             waiting = tuple([other for other in CLASSES if self.wanting[other] or other == c])

@@ -26,7 +26,11 @@ RECENT_NS = 10 * SECOND_NS
 
 @dataclass(slots=True)
 class Bucket:
-    """One quota of one project or user: what is booked, and from when it is free. Times in ns, rising."""
+    """One quota of one project or user: what is booked, and from when it is free. Times in ns, rising.
+
+    From `clear_ns` on nothing keeps a token away, paced or not: most buckets are far from full, and need no closer look.
+    Whoever changes a quota, a pause or what is booked other than by `book` has it reckoned anew (`reckon`).
+    """
 
     limit: int
     hold_ns: int
@@ -40,15 +44,14 @@ class Bucket:
     ceiling_interval_ns: int = 0
     ceiled_until_ns: int = 0
     worst: int = 0
+    clear_ns: int = 0
 
     def earliest(self, t: int, *, paced: bool) -> int:
         """The first instant >= t at which one more token fits."""
+        if paced and (ready := self.paced_from()) > t:
+            t = ready
         if self.shut_until_ns > t:
             t = self.shut_until_ns
-        if paced:
-            ready = self.paced_until_ns - self.burst * self.interval_ns  # as paced_from
-            if ready > t:
-                t = ready
         if self.ceiling_interval_ns:
             ready = self.ceiled_until_ns - CEILING_BURST * self.ceiling_interval_ns
             if ready > t:
@@ -94,19 +97,41 @@ class Bucket:
 
     def book(self, at: int, *, paced: bool) -> None:
         """Book a token at an instant that `earliest` named."""
-        times = self.times
+        times, clear = self.times, self.clear_ns
         if not times or at >= times[-1]:
             times.append(at)
         else:
             insort(times, at)
+        if at > clear:
+            clear = at
         if paced:
             until = self.paced_until_ns
-            self.paced_until_ns = (until if until > at else at) + self.interval_ns
+            self.paced_until_ns = until = (until if until > at else at) + self.interval_ns
+            ready = until - self.burst * self.interval_ns
+            if ready > clear:
+                clear = ready
         if self.rush:
             until = self.rushed_until_ns
             self.rushed_until_ns = (until if until > at else at) + self.interval_ns
         if self.ceiling_interval_ns:
             self.ceiled_until_ns = max(self.ceiled_until_ns, at) + self.ceiling_interval_ns
+            self.reckon()
+        elif len(times) >= self.limit:
+            ready = times[-self.limit] + self.hold_ns
+            self.clear_ns = ready if ready > clear else clear
+        else:
+            self.clear_ns = clear
+
+    def reckon(self) -> None:
+        """Know anew from when on nothing keeps a token away (`clear_ns`)."""
+        times = self.times
+        self.clear_ns = max(
+            self.shut_until_ns,
+            self.paced_from(),
+            self.ceiled_until_ns - CEILING_BURST * self.ceiling_interval_ns if self.ceiling_interval_ns else 0,
+            times[-1] if times else 0,
+            times[-self.limit] + self.hold_ns if len(times) >= self.limit else 0,
+        )
 
     def give_back(self, at: int, *, paced: bool) -> bool:
         """Free a booked token; False if there is none at that instant."""
@@ -124,14 +149,13 @@ class Bucket:
 
     def expire(self, now: int, window_ns: int) -> None:
         """Forget tokens that can no longer share a window with one used at `now` or later; remember the fullest window."""
-        times = self.times
-        gone = bisect_right(times, now - self.hold_ns)
-        if gone:
+        times, past = self.times, now - self.hold_ns
+        if times and times[0] <= past:
+            gone = bisect_right(times, past)
             worst, end = self.worst, len(times)
-            for n in range(gone):
-                before = times[n] + window_ns
-                while n + worst < end and times[n + worst] < before:
-                    worst += 1
+            for n, first in enumerate(times[:gone]):
+                if n + worst < end and times[n + worst] < first + window_ns:  # fuller than any before
+                    worst = bisect_left(times, first + window_ns, n + worst) - n
             self.worst = worst
             del times[:gone]
 
@@ -153,17 +177,36 @@ class Spacing:
     each other by construction, so while nobody else wants the spreadsheet (`wanted_by`) only `gap_ns` counts between them;
     with others about, its own next call waits as long as theirs, or they would wait until it is done.
     Reads and writes are dealt out one after the other, `turn_ns` at a time: while both want the spreadsheet (`kinds`), the
-    kind that started last leaves the other so long to come first.
+    kind that started last leaves the other so long to come first. `shared` says that more than one wants the spreadsheet.
     """
 
     gap_ns: int
-    starts: tuple[tuple[int, int, str], ...] = ()
-    recent: tuple[int, ...] = ()
+    starts: list[tuple[int, int, str]] = field(default_factory=list)
+    recent: list[int] = field(default_factory=list)
     wanted_by: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
     turn_ns: int = 0
     shut_until_ns: int = 0
     clear_ns: int = 0
+    shared: bool = False
+
+    def want(self, who: str, kind: str) -> None:
+        """A lane wants calls on the spreadsheet."""
+        self.wanted_by[who] = self.wanted_by.get(who, 0) + 1
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+        self.shared = len(self.wanted_by) > 1
+
+    def leave(self, who: str, kind: str) -> bool:
+        """A lane wants none any more; True if whoever is left no longer has to keep off for others, or for this kind."""
+        wanted, kinds = self.wanted_by, self.kinds
+        wanted[who] -= 1
+        kinds[kind] -= 1
+        if not wanted[who]:
+            del wanted[who]
+        if not kinds[kind]:
+            del kinds[kind]
+        self.shared = len(wanted) > 1
+        return len(wanted) == 1 or kind not in kinds
 
     def earliest(self, t: int, who: str, latency_ns: int) -> int:
         """The first instant >= t at which `who` may start a call that takes `latency_ns`."""
@@ -197,36 +240,41 @@ class Spacing:
 
     def book(self, at: int, who: str, latency_ns: int, *, past_ns: int = 0) -> None:
         """Book a start at an instant that `earliest` named. What ended before `past_ns` keeps nobody away any more."""
-        start = (at, latency_ns, who)
+        start, gap = (at, latency_ns, who), self.gap_ns
         starts, recent = self.starts, self.recent
-        if self.clear_ns <= past_ns or not starts:
-            self.starts = (start,)
+        if starts and starts[0][0] + max(gap, starts[0][1]) + self.turn_ns <= past_ns:
+            self.expire(past_ns)
+        if starts and start < starts[-1]:
+            insort(starts, start)
         else:
-            if starts[0][0] + max(self.gap_ns, starts[0][1]) + self.turn_ns <= past_ns:
-                self.expire(past_ns)
-                starts, recent = self.starts, self.recent
-            self.starts = (*starts, start) if not starts or start > starts[-1] else tuple(sorted((*starts, start)))
-        if recent and recent[0] <= past_ns - RECENT_NS:
-            recent = recent[bisect_right(recent, past_ns - RECENT_NS) :]
-        self.recent = (*recent, at) if not recent or at >= recent[-1] else tuple(sorted((*recent, at)))
-        clear = at + (latency_ns if latency_ns > self.gap_ns else self.gap_ns) + self.turn_ns
+            starts.append(start)
+        clear = at + (latency_ns if latency_ns > gap else gap) + self.turn_ns
         if clear > self.clear_ns:
             self.clear_ns = clear
+        if recent and recent[0] <= past_ns - RECENT_NS:
+            del recent[: bisect_right(recent, past_ns - RECENT_NS)]
+        if recent and at < recent[-1]:
+            insort(recent, at)
+        else:
+            recent.append(at)
 
     def give_back(self, at: int, who: str) -> None:
         """Free a start that did not take place."""
         for n, start in enumerate(self.starts):
             if start[0] == at and start[2] == who:
-                self.starts = self.starts[:n] + self.starts[n + 1 :]
+                del self.starts[n]
                 break
         if at in self.recent:
-            n = self.recent.index(at)
-            self.recent = self.recent[:n] + self.recent[n + 1 :]
+            self.recent.remove(at)
 
     def expire(self, now: int) -> None:
         """Forget starts that no longer keep anybody away."""
-        self.starts = tuple([s for s in self.starts if s[0] + max(self.gap_ns, s[1]) + self.turn_ns > now])
-        self.recent = self.recent[bisect_right(self.recent, now - RECENT_NS) :]
+        if self.clear_ns <= now:
+            self.starts.clear()
+        elif self.starts:
+            self.starts[:] = [s for s in self.starts if s[0] + max(self.gap_ns, s[1]) + self.turn_ns > now]
+        if self.recent and self.recent[0] <= now - RECENT_NS:
+            del self.recent[: bisect_right(self.recent, now - RECENT_NS)]
 
     def reckon(self) -> None:
         """The starts or the gap are others: know anew from when on none of them keeps anybody away (`clear_ns`)."""
@@ -236,4 +284,4 @@ class Spacing:
 
     def idle(self, now: int) -> bool:
         """Whether nothing would be lost by forgetting it."""
-        return not (self.starts or self.recent or self.wanted_by) and self.shut_until_ns <= now
+        return not (self.wanted_by or self.starts or self.recent) and self.shut_until_ns <= now

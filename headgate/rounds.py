@@ -27,7 +27,7 @@ def run_round(
     project, turns, coming = line.project, line.turns, line.coming
     line.back_to(start)
     t = start
-    waited: list[Priority] = []
+    waited: tuple[Priority, ...] = ()
     while turns.waiting:
         t = project.earliest(t, paced=False)
         if t > end:
@@ -36,7 +36,7 @@ def run_round(
             line.arrive(t)
         here = line.here(t)
         if waited:
-            here = [c for c in turns.waiting if c in here or c in waited]
+            here = tuple([c for c in turns.waiting if c in here or c in waited])
         if not here:
             soon = line.next_at()
             if soon is None:
@@ -54,21 +54,25 @@ def run_round(
             ready = project.earliest(ready, paced=False)
             soon = line.next_at()
             if soon is not None and soon <= ready:
-                t, waited = soon, here
-                continue
+                if len(here) < len(turns.waiting):
+                    t, waited = soon, here
+                    continue
+                if ready > end:
+                    return
+                # No other class can come, so the choice stands; who is next in the class may be another.
+                line.arrive(ready)
             t = ready
             if t > end:
                 return
-        waited = []
+        waited = ()
         chosen = line.ready(c, t)
         if chosen is None:
             continue
         waiter = chosen.waiter
-        turns.charge(c, waiter.key, waiter.weight, here)
+        turns.charge(c, chosen.turn, waiter.weight, here)
         token = held(chosen, t, c)
         line.serve(chosen, c, t)
-        holder = waiter.holder
-        given[holder] = (*given[holder], token) if holder in given else (token,)
+        given[waiter] = (*given[waiter], token) if waiter in given else (token,)
         if t > waiter.hungry_ns:  # reads and writes are served one after the other
             waiter.hungry_ns = t
         if all_served or waiter.aged:

@@ -66,12 +66,13 @@ def allowance(limiter: Limiter) -> int:
 
 def expected_rate(limiter: Limiter, waiter: Waiter) -> float:
     """Calls a minute that its owner's share promises it: what its kinds of call could make together."""
-    s = limiter.settings
+    s, rate = limiter.settings, 0.0
     minute = 60 * SECOND_NS / limiter.buckets.hold_ns
-    rate = 0.0
-    for kind in sorted({lane.kind for lane in waiter.lanes.values() if lane.calls > 0}):
-        limit = s.read_per_project if kind == "read" else s.write_per_project
-        rate += limit * minute * limiter.lines[kind].turns.share(waiter.served, waiter.key, waiter.weight)
+    kinds = {lane.kind for lane in waiter.lanes.values() if lane.calls > 0}
+    for kind, limit in (("read", s.read_per_project), ("write", s.write_per_project)):
+        if kind in kinds:
+            turns = limiter.lines[kind].turns
+            rate += limit * minute * turns.share(waiter.served, waiter.key, waiter.weight)
     return round(rate, 1)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from headgate.models import Kind, Priority, Standing
+from headgate.ordering import Turn
 from headgate.quota import Spacing
 
 #: Where a lane stands: nowhere (it wants nothing), on its way to a known instant, in the line, or before its spreadsheet.
@@ -17,7 +18,8 @@ Where = Literal["", "coming", "here", "parked"]
 class Lane:
     """What one lane wants and when it can send next. `version` tells a lane's present entry in a heap from old ones.
 
-    `place` is its number in its line (0: not yet known there), `gate` that of the gate behind which it stands.
+    `place` is its number in its line (0: not yet known there), `gate` that of the gate behind which it stands or stood last;
+    `turn` is its owner's, in the class that it wants calls in.
     """
 
     waiter: Waiter
@@ -36,6 +38,7 @@ class Lane:
     version: int = 0
     place: int = 0
     gate: int = 0
+    turn: Turn | None = None
 
     def __post_init__(self) -> None:
         """Set the name under which the lane's calls follow each other on a spreadsheet."""
@@ -63,7 +66,7 @@ class Waiter:
     submitted_at_ns: int
     stopped: str = ""
     lanes: dict[int, Lane] = field(default_factory=dict)
-    unseen: tuple[int, ...] = ()
+    unseen: list[int] = field(default_factory=list)
     heard_ns: int = 0
     served: Priority = "normal"
     hungry_ns: int = 0
@@ -142,4 +145,4 @@ class Queue:
         return count
 
     def __len__(self) -> int:
-        return sum(len(rows) for rows in self.rows.values())
+        return sum(map(len, self.rows.values()))

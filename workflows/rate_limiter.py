@@ -71,8 +71,8 @@ class RateLimiterWorkflow:
         self._raise(list(start.untold))
         while not workflow.info().is_continue_as_new_suggested():
             now = self._now()
-            for holder, grant in self._limiter.grant(now).items():
-                self._tell(holder, grant)
+            for holder, lease in self._limiter.grant(now).items():
+                self._tell(holder, self._limiter.message(now, lease))
             if now - self._told_ns >= STANDING_EVERY_NS:
                 self._told_ns = now
                 for holder, grant in self._limiter.standings(now).items():

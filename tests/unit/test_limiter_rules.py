@@ -9,7 +9,6 @@ from headgate.models import (
     SECOND_NS,
     Booked,
     Booking,
-    Grant,
     LaneDemand,
     LimiterSettings,
     NotUntil,
@@ -191,7 +190,7 @@ def test_a_token_handed_back_is_free_at_once_and_wanted_again() -> None:
     """It goes to the same lane again without a new demand."""
     limiter = Limiter(SETTINGS, epoch=1)
     limiter.request(NOW, request("a", demand(1, calls=1)))
-    grant: Grant = limiter.grant(NOW)["a"]
+    grant = limiter.grant(NOW)["a"]
     assert limiter.next_round(NOW) is None
     limiter.settle(NOW, Settlement(holder="a", epoch=1, unused=(Unused(grant_id=grant.grant_id, lane=1, tokens=(0,)),)))
     assert limiter.returned == 1
