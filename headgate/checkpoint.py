@@ -82,7 +82,7 @@ def dump(limiter: Limiter) -> LimiterCheckpoint:
         credit=tuple((_KIND[k], PLACE[c], left) for k, line in lines.items() for c, left in line.turns.credits.items()),
         virtual=tuple((_KIND[k], PLACE[c], way) for k, line in lines.items() for c, way in line.turns.virtual.items()),
         joined=tuple(lines[kind].turns.joined for kind in KINDS),
-        degraded=dict(limiter.degraded),
+        degraded=dict(limiter.ranks.degraded),
         leads=dict(limiter.leads),
         counted_ns=limiter.counted_ns,
         packed=pack(_Rows(limiter).all()),
@@ -113,9 +113,9 @@ def restore(saved: LimiterCheckpoint) -> Limiter:
     health.shut_anew(list(health.circuits), 0)
     for bucket in buckets.quotas.values():
         bucket.reckon()
-    limiter.spent = {key: Budget(saved.settings.urgent_budget, list(times)) for key, times in rows.spent.items()}
-    limiter.degraded = dict(saved.degraded)
-    limiter.look_at_budgets()
+    limiter.ranks.spent = {key: Budget(saved.settings.urgent_budget, list(times)) for key, times in rows.spent.items()}
+    limiter.ranks.degraded = dict(saved.degraded)
+    limiter.ranks.look_at_budgets()
     for row in rows.waiting:
         _restore_waiter(limiter, row, rows)
     _restore_turns(limiter, saved, rows)
@@ -149,7 +149,7 @@ class _Rows:
             booked=tuple([self.place(name, place) for name, place in limiter.bookings.places.items()]),
             turns=tuple([row for kind in KINDS for row in self.turns(kind)]),
             clocks=limiter.bookings.clocks,
-            spent={key: tuple(budget.times) for key, budget in limiter.spent.items()},
+            spent={key: tuple(budget.times) for key, budget in limiter.ranks.spent.items()},
             rushed=tuple([(_KIND[k], limiter.buckets.project(k).rushed_until_ns - self.base) for k in KINDS]),
         )
         return rows.model_copy(update={"names": tuple(self.places)})  # all of them are known only now

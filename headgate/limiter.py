@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 
 from headgate import standing as standings
 from headgate.bookings import BOOKING_LAPSES_NS, Bookings
@@ -44,7 +43,8 @@ from headgate.models import (
     TokenRequest,
     Unused,
 )
-from headgate.ordering import LEAST_WEIGHT, Budget, Turns, served_as
+from headgate.ordering import LEAST_WEIGHT, Turns, served_as
+from headgate.ranks import Ranks
 from headgate.rounds import run_round
 from headgate.waiting import Lane, Place, Queue, Token, Waiter
 
@@ -59,8 +59,6 @@ PROBE_KNOWN_NS = 1_500_000_000
 #: So many holders are looked at for a changed reason for waiting at a time, and so many are told.
 LOOKED_AT = 8
 TOLD = 4
-#: Raising a holder moves its lanes: thousands that fall due at one instant must not stall a round.
-RAISED_AT_ONCE = 64
 #: A lead that is measured longer than this beyond the setting is not believed.
 LONGEST_LEAD_NS = 500_000_000
 #: Of so many grants that a holder has not seen some are too old to be in the books.
@@ -82,18 +80,14 @@ class Limiter:
     waiters: dict[str, Waiter] = field(default_factory=dict)
     leases: dict[int, Lease] = field(default_factory=dict)
     probes: dict[tuple[int, int], str] = field(default_factory=dict)
-    degraded: dict[str, int] = field(default_factory=dict)
-    spent: dict[str, Budget] = field(default_factory=dict)
     counted_ns: int = 0
     leads: dict[str, int] = field(default_factory=dict)
     buckets: Buckets = field(init=False)
     lines: dict[Kind, Line] = field(init=False)
     health: Health = field(init=False)
     bookings: Bookings = field(init=False)
+    ranks: Ranks = field(init=False)
     queue: Queue = field(default_factory=Queue)
-    _due: list[tuple[int, str]] = field(default_factory=list)
-    _budgets_due: list[tuple[int, str]] = field(default_factory=list)
-    _urgent: dict[str, dict[str, None]] = field(default_factory=dict)
     _rota: deque[str] = field(default_factory=deque)
     _probes: dict[tuple[str, int], str] = field(default_factory=dict)
     _swept_at: int = 0
@@ -104,6 +98,7 @@ class Limiter:
         self.health = Health(self.buckets)
         self.bookings = Bookings(self.buckets, self._recheck)
         self.lines = {kind: Line(kind, self.buckets, self._new_turns(kind), self.queue) for kind in KINDS}
+        self.ranks = Ranks(self.settings, self.waiters, self.lines)
         self.lines["read"].other, self.lines["write"].other = self.lines["write"], self.lines["read"]
 
     @property
@@ -131,7 +126,7 @@ class Limiter:
         before = (waiter.priority, waiter.stopped, waiter.wants()) if known else None
         seen = said.last_grant if said.epoch == self.epoch else 0
         waiter.unseen = [n for n in waiter.unseen if n > seen] if waiter.run == said.run else []
-        self._rank(waiter, said)
+        self.ranks.take(waiter, said)
         waiter.run, waiter.sequence, waiter.stopped = said.run, said.sequence, said.stopped
         waiter.heard_ns = now
         if said.lead_ns > self.settings.lead_ns and said.lanes:
@@ -140,7 +135,7 @@ class Limiter:
             self.leads.pop(said.holder, None)
         self._demand(waiter, said)
         if waiter.wants() and not (before and before[2]):
-            self._hungry(waiter, now)
+            self.ranks.hungry(waiter, now)
         if before is None:
             return waiter.wants()
         return (waiter.wants() and not before[2]) or before[:2] != (waiter.priority, waiter.stopped)
@@ -213,17 +208,7 @@ class Limiter:
         for line in self.lines.values():
             line.turns.reset(self._floors(), line.project.rush)
             line.rebuild(self._lanes(line.kind))
-        for waiter in self.waiters.values():
-            if waiter.wants():
-                self._hungry(waiter, waiter.hungry_ns)
-        for budget in self.spent.values():
-            budget.limit = settings.urgent_budget
-        self.look_at_budgets()
-        if not settings.urgent_budget:
-            self.spent, degraded = {}, list(self.degraded)
-            self.degraded = {}
-            for key in degraded:
-                self._reclass_owner(key)
+        self.ranks.configure(settings)
 
     def pause(self, by: str) -> None:
         """Stop the whole project: nothing is granted or booked until `resume`."""
@@ -239,7 +224,7 @@ class Limiter:
         waiter = self.waiters.pop(holder, None)
         if waiter is not None:
             self._drop_lanes(waiter, keep=frozenset())
-            self._urgent.get(waiter.key, {}).pop(holder, None)
+            self.ranks.drop(waiter)
 
     def begin_anew(self, now: int) -> None:
         """We were reset: what was given since is not in the books, and may be under way.
@@ -263,7 +248,7 @@ class Limiter:
         self.expire(now)
         if self.paused_by:
             return {}
-        self._fall_due(now)
+        self.ranks.fall_due(now)
         if grown := self.health.regrow(now):
             self._grown(grown)
         if now >= self.counted_ns + self.settings.window_ns:
@@ -397,9 +382,7 @@ class Limiter:
         """Take a holder into the books; its lanes want nothing yet."""
         self.waiters[waiter.holder] = waiter
         self._rota.appendleft(waiter.holder)
-        if waiter.priority == "urgent":
-            self._urgent.setdefault(waiter.key, {})[waiter.holder] = None
-        waiter.served = self._served_as(waiter)
+        self.ranks.enrol(waiter)
 
     def stand(self, waiter: Waiter, wanted: list[tuple[Lane, int]], hungry_ns: int) -> None:
         """Take back a holder from a checkpoint, with what its lanes want."""
@@ -409,25 +392,7 @@ class Limiter:
             self.lines[lane.kind].want(lane, calls)
         waiter.hungry_ns = hungry_ns
         if waiter.wants():
-            self._hungry(waiter, hungry_ns)
-
-    def look_at_budgets(self) -> None:
-        """The next round looks which owners are beyond their urgent budgets."""
-        for key in {*self.spent, *self.degraded}:
-            heappush(self._budgets_due, (0, key))
-
-    def _rank(self, waiter: Waiter, said: TokenRequest) -> None:
-        """Take what decides a holder's rank; its lanes move where it changed."""
-        new = (said.priority, max(said.weight, LEAST_WEIGHT), said.fairness_key, said.submitted_at_ns)
-        if new == (waiter.priority, waiter.weight, waiter.key, waiter.submitted_at_ns):
-            return
-        self._urgent.get(waiter.key, {}).pop(waiter.holder, None)
-        wanted = self._withdraw(waiter)
-        waiter.priority, waiter.weight, waiter.key, waiter.submitted_at_ns = new
-        if waiter.priority == "urgent":
-            self._urgent.setdefault(waiter.key, {})[waiter.holder] = None
-        waiter.served = self._served_as(waiter)
-        self._stand_again(wanted)
+            self.ranks.hungry(waiter, hungry_ns)
 
     def _demand(self, waiter: Waiter, said: TokenRequest) -> None:
         """Take a holder's lanes and what they want, less the grants that it had not seen."""
@@ -457,100 +422,12 @@ class Limiter:
     def _lanes(self, kind: Kind) -> list[Lane]:
         return [lane for waiter in self.waiters.values() for lane in waiter.lanes.values() if lane.kind == kind]
 
-    # --- rank ---------------------------------------------------------------------------------------------------------
-
-    def _served_as(self, waiter: Waiter) -> Priority:
-        return served_as(waiter.priority, degraded=waiter.key in self.degraded, aged=waiter.aged)
-
-    def _withdraw(self, waiter: Waiter) -> list[tuple[Lane, int]]:
-        wanted = [(lane, lane.calls) for lane in waiter.lanes.values() if lane.calls > 0]
-        for lane, _ in wanted:
-            self.lines[lane.kind].want(lane, 0)
-        return wanted
-
-    def _stand_again(self, wanted: list[tuple[Lane, int]]) -> None:
-        for lane, calls in wanted:
-            self.lines[lane.kind].want(lane, calls)
-
-    def _reclass(self, waiter: Waiter) -> None:
-        """Move a holder's lanes to the class that it is served in now."""
-        served = self._served_as(waiter)
-        if served != waiter.served:
-            wanted = self._withdraw(waiter)
-            waiter.served = served
-            self._stand_again(wanted)
-
-    def _reclass_owner(self, key: str) -> None:
-        for holder in sorted(self._urgent.get(key, ())):
-            self._reclass(self.waiters[holder])
-
-    def _hungry(self, waiter: Waiter, since: int) -> None:
-        """From `since` on the holder wants a call and has none; `age_after` later that raises its class."""
-        waiter.hungry_ns = since
-        due = since + self.settings.age_after_ns
-        if not waiter.timed_ns or due < waiter.timed_ns:
-            waiter.timed_ns = due
-            heappush(self._due, (due, waiter.holder))
-
-    def _fall_due(self, now: int) -> None:
-        """Restore owners that are inside their budget again, then raise holders that have waited long enough, longest first.
-
-        At most `RAISED_AT_ONCE` holders are raised in one round, the others in the next ones.
-        """
-        budgets: set[str] = set()
-        while self._budgets_due and self._budgets_due[0][0] <= now:
-            budgets.add(heappop(self._budgets_due)[1])
-        for key in sorted(budgets):
-            self._degrade(key, now)
-        due = self._due
-        waited: list[Waiter] = []
-        while due and due[0][0] <= now and len(waited) < RAISED_AT_ONCE:
-            at, holder = heappop(due)
-            waiter = self.waiters.get(holder)
-            if waiter is None or waiter.timed_ns != at:
-                continue
-            waiter.timed_ns = 0
-            if waiter.aged or not waiter.wants():
-                continue
-            if waiter.hungry_ns + self.settings.age_after_ns > at:
-                self._hungry(waiter, waiter.hungry_ns)  # it got a call in between: its turn to be raised is later
-                continue
-            waited.append(waiter)
-        for waiter in sorted(waited, key=lambda waiter: (waiter.hungry_ns, waiter.holder)):
-            waiter.aged = True
-            self._reclass(waiter)
-
-    def _degrade(self, key: str, now: int) -> None:
-        """Serve an owner as normal while it is beyond its urgent budget, and look again when that ends."""
-        budget = self.spent.get(key)
-        until = budget.degraded_until(now) if budget and self.settings.urgent_budget else 0
-        was = key in self.degraded
-        if until:
-            self.degraded[key] = until
-            heappush(self._budgets_due, (until, key))
-        else:
-            self.degraded.pop(key, None)
-            if budget and not budget.times:
-                del self.spent[key]
-        if was != bool(until):
-            self._reclass_owner(key)
-
     def _served(self, now: int, lane: Lane, at: int, c: Priority) -> None:
-        """A holder got a token: its owner's budget counts it, what the holder was raised for is done, a probe is out."""
-        waiter = lane.waiter
-        if self.settings.urgent_budget and waiter.priority == c == "urgent" and not waiter.aged:
-            budget = self.spent.setdefault(waiter.key, Budget(self.settings.urgent_budget))
-            budget.spend(at)
-            if budget.degraded_until(at):
-                self._degrade(waiter.key, now)
-        if waiter.aged:
-            waiter.aged = False
-            self._reclass(waiter)
-            if waiter.wants():
-                self._hungry(waiter, waiter.hungry_ns)
+        """A holder got a token: that may change its rank, and where a circuit is open the token is its probe."""
+        self.ranks.served(now, lane.waiter, at, c)
         if self.health.circuits and (circuit := self.health.open_for(lane.spreadsheet)):
             self.health.probing(circuit, at, now)
-            self._probes[waiter.holder, lane.number] = circuit
+            self._probes[lane.waiter.holder, lane.number] = circuit
 
     # --- leases -------------------------------------------------------------------------------------------------------
 
@@ -581,9 +458,8 @@ class Limiter:
             self.returned += 1
             self.buckets.give_back(token)
             self._turns(token.kind).refund(token.served, key, weight)
-            if token.served == "urgent" and key in self.spent:
-                self.spent[key].refund(token.at_ns)
-                heappush(self._budgets_due, (0, key))
+            if token.served == "urgent":
+                self.ranks.refund(key, token.at_ns)
             self._recheck(token)
             self._wants_again(now, holder, unused, token)
             if circuit := self.probes.pop((unused.grant_id, unused.lane), ""):
@@ -600,7 +476,7 @@ class Limiter:
         line.want(lane, lane.calls + 1)
         line.free_from(lane, min(lane.free_at_ns, max(token.at_ns, now)))
         if waiter.wants() and not wanted:
-            self._hungry(waiter, waiter.hungry_ns)
+            self.ranks.hungry(waiter, waiter.hungry_ns)
 
     def _recheck(self, token: Token) -> None:
         for line in self.lines.values():
@@ -622,7 +498,7 @@ class Limiter:
         return self.lines["read" if kind == "read" else "write"].turns
 
     def _place(self, soonest: int, booking: Booking) -> Place:
-        served = served_as(booking.priority, degraded=booking.fairness_key in self.degraded, aged=False)
+        served = served_as(booking.priority, degraded=booking.fairness_key in self.ranks.degraded, aged=False)
         soonest = max(soonest, self.quiet_until_ns)
         return self.bookings.take(soonest, booking, served, self._turns(booking.kind))
 

@@ -250,7 +250,7 @@ def shown_waiter(limiter: Limiter, waiter: Waiter, now: int) -> WaiterView:
         priority=waiter.priority,
         served_as=waiter.served,
         aged=waiter.aged,
-        degraded_until_ns=limiter.degraded.get(waiter.key, 0) if waiter.priority == "urgent" else 0,
+        degraded_until_ns=limiter.ranks.degraded.get(waiter.key, 0) if waiter.priority == "urgent" else 0,
         age_ns=max(0, now - waiter.hungry_ns) if waiter.wants() else 0,
         share=round(turns.share(waiter.served, waiter.key, waiter.weight), 4),
         deficit=round(behind / stride(waiter.weight), 2),

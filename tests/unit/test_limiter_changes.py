@@ -93,8 +93,8 @@ def test_urgent_tokens_that_come_back_bring_their_owner_back_inside_its_budget()
     limiter.settle(NOW, Settlement(holder="h", epoch=1, unused=unused))
     limiter.grant(NOW + SECOND_NS // 10)
     limiter.grant(NOW + 2 * SECOND_NS)
-    assert limiter.spent["h"].times
-    assert all(at > NOW + SECOND_NS // 10 for at in limiter.spent["h"].times)
+    assert limiter.ranks.spent["h"].times
+    assert all(at > NOW + SECOND_NS // 10 for at in limiter.ranks.spent["h"].times)
 
 
 def fails(limiter: Limiter, now: int, spreadsheet: str, times: int = 1) -> None:
