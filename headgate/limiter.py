@@ -20,42 +20,36 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from headgate import answers
 from headgate import standing as standings
-from headgate.bookings import BOOKING_LAPSES_NS, Bookings
+from headgate.bookings import Bookings
 from headgate.buckets import Buckets
-from headgate.circuits import PROBE_LOST_NS
 from headgate.health import KINDS, Health
 from headgate.leases import NO_PROBES, Fresh, Given, Held, Lease, count, take_out
 from headgate.line import Line
 from headgate.models import (
     SECOND_NS,
-    Booked,
     Booking,
     BookingAnswer,
     Grant,
     Kind,
     LimiterSettings,
     LimiterView,
-    NotUntil,
     Priority,
     Settlement,
-    Stopped,
     TokenRequest,
     Unused,
 )
-from headgate.ordering import LEAST_WEIGHT, Turns, served_as
+from headgate.ordering import LEAST_WEIGHT, Turns
 from headgate.ranks import Ranks
 from headgate.rounds import run_round
-from headgate.waiting import Lane, Place, Queue, Token, Waiter
+from headgate.waiting import Lane, Queue, Token, Waiter
 
 SILENT_FOR_NS = 10 * 60 * SECOND_NS
 #: A timer may be late by this; rounds overlap by as much, so that no instant falls between two.
 TIMER_LATE_NS = 50_000_000
 #: Tokens of an older lease are not taken back, and a demand has seen an older grant: messages are not that slow.
 MESSAGES_TAKE_NS = 10 * SECOND_NS
-#: When a paused project, or a probe that is out, is worth asking about again.
-ASK_AGAIN_NS = 10 * SECOND_NS
-PROBE_KNOWN_NS = 1_500_000_000
 #: So many holders are looked at for a changed reason for waiting at a time, and so many are told.
 LOOKED_AT = 8
 TOLD = 4
@@ -151,7 +145,7 @@ class Limiter:
             place = self.bookings.places.pop(booking_id, None)
             if place is not None:
                 self.returned += place.given
-                self.bookings.refund(place, self._turns(place.token.kind))
+                self.bookings.refund(place, self.turns(place.token.kind))
                 if place.probe:
                     self.health.probe_returned(now, place.probe)
         for throttling in said.throttled:
@@ -170,33 +164,7 @@ class Limiter:
     def book(self, now: int, booking: Booking) -> BookingAnswer:
         """Answer a later attempt's demand for one token; under the same id it keeps its place."""
         self.expire(now)  # there may be no rounds for long while every lane is being resent
-        waiter = self.waiters.get(booking.holder)
-        if waiter is not None and waiter.stopped:
-            self.bookings.drop(booking.id, self._turns)
-            return Stopped(why=waiter.stopped)
-        if self.paused_by:
-            self.bookings.drop(booking.id, self._turns)
-            return NotUntil(at_ns=now + ASK_AGAIN_NS, why=self._paused())
-        if circuit := self.health.open_for(booking.spreadsheet):
-            return self._probe(now, booking, circuit)
-        soonest = now + self.settings.lead_ns // 5
-        place = self.bookings.places.get(booking.id)
-        if place is not None and not place.given and self.bookings.barred(place.token, soonest):
-            self.bookings.move_on(place, max(soonest, self.quiet_until_ns))
-        elif place is None or place.token.at_ns < soonest:
-            self.bookings.drop(booking.id, self._turns)
-            if booking.attempt and (at := self.health.retries.spend(now)):
-                return NotUntil(at_ns=at, why="retries are at a tenth of the calls")
-            place = self._place(soonest, booking)
-        at = place.token.at_ns
-        if at > now + self.settings.horizon_ns:
-            why = standings.why(place.token, self.buckets, self.health, self.quiet_until_ns, now)
-            place.lapses_ns = at + BOOKING_LAPSES_NS
-            return NotUntil(at_ns=at - self.settings.lead_ns, why=why)
-        if not place.given:
-            self.granted += 1
-            place.given = True
-        return Booked(at_ns=at, probe=place.probe)
+        return answers.answer(self, now, booking)
 
     def configure(self, settings: LimiterSettings) -> None:
         """New quotas act at once, also on what is queued; tokens that were granted stay booked."""
@@ -239,7 +207,7 @@ class Limiter:
         for waiter in self.waiters.values():
             waiter.unseen = []
         for booking_id in list(self.bookings.places):
-            self.bookings.drop(booking_id, self._turns)
+            self.bookings.drop(booking_id, self.turns)
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 
@@ -345,7 +313,7 @@ class Limiter:
         if now == self.buckets.expired_ns:
             return
         soonest = max(now + self.settings.lead_ns, self.quiet_until_ns)
-        self.bookings.expire(now, soonest, self._turns)
+        self.bookings.expire(now, soonest, self.turns)
         self.buckets.expire(now, self.granted - self._swept_at)
         self._swept_at = self.granted
         self.health.expire(now)
@@ -457,7 +425,7 @@ class Limiter:
             holder, key, weight, _, _ = lease
             self.returned += 1
             self.buckets.give_back(token)
-            self._turns(token.kind).refund(token.served, key, weight)
+            self.turns(token.kind).refund(token.served, key, weight)
             if token.served == "urgent":
                 self.ranks.refund(key, token.at_ns)
             self._recheck(token)
@@ -492,40 +460,9 @@ class Limiter:
                 _, kind, user = name.split("/", 2)
                 self.lines["read" if kind == "read" else "write"].recheck(user)
 
-    # --- bookings -----------------------------------------------------------------------------------------------------
-
-    def _turns(self, kind: str) -> Turns:
+    def turns(self, kind: str) -> Turns:
+        """The turns of one kind of call."""
         return self.lines["read" if kind == "read" else "write"].turns
-
-    def _place(self, soonest: int, booking: Booking) -> Place:
-        served = served_as(booking.priority, degraded=booking.fairness_key in self.ranks.degraded, aged=False)
-        soonest = max(soonest, self.quiet_until_ns)
-        return self.bookings.take(soonest, booking, served, self._turns(booking.kind))
-
-    def _probe(self, now: int, booking: Booking, name: str) -> BookingAnswer:
-        """While a circuit is open its next probe's token goes to whoever asks for it in time; the others come back after it."""
-        circuit = self.health.circuits[name]
-        place = self.bookings.places.get(booking.id)
-        soonest = now + self.settings.lead_ns // 5
-        if place is not None and place.probe == name and place.token.at_ns >= soonest:
-            return Booked(at_ns=place.token.at_ns, probe=name)  # its answer got lost
-        self.bookings.drop(booking.id, self._turns)
-        if circuit.out_until_ns > now:
-            known = circuit.out_until_ns - PROBE_LOST_NS + PROBE_KNOWN_NS
-            return NotUntil(at_ns=max(known, now + SECOND_NS // 2), why=self.health.why(name))
-        if circuit.probe_at_ns > now + self.settings.horizon_ns:
-            return NotUntil(at_ns=circuit.probe_at_ns - self.settings.lead_ns, why=self.health.why(name))
-        place = self._place(max(soonest, circuit.probe_at_ns), booking)
-        at = place.token.at_ns
-        if at > now + self.settings.horizon_ns:
-            return NotUntil(at_ns=at - self.settings.lead_ns, why=self.health.why(name))
-        place.probe, place.given = name, True
-        self.granted += 1
-        self.health.probing(name, at, now)
-        return Booked(at_ns=at, probe=name)
-
-    def _paused(self) -> str:
-        return f"project paused by {self.paused_by}"
 
     def _new_turns(self, kind: Kind) -> Turns:
         return Turns(self._floors(), self.buckets.project(kind).rush)

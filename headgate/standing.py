@@ -79,7 +79,7 @@ def expected_rate(limiter: Limiter, waiter: Waiter) -> float:
 def standing(limiter: Limiter, waiter: Waiter, now: int) -> tuple[str, int]:
     """What the holder waits for now, and until when; no reason if its next call is within the horizon."""
     if limiter.paused_by:
-        return f"project paused by {limiter.paused_by}", 0
+        return paused(limiter), 0
     buckets, quiet = limiter.buckets, limiter.quiet_until_ns
     soonest = next_call(waiter, buckets, max(now, quiet))
     if soonest is None:
@@ -91,6 +91,11 @@ def standing(limiter: Limiter, waiter: Waiter, now: int) -> tuple[str, int]:
     if ahead and waiter.hungry_ns + 2 * buckets.settings.horizon_ns < now:
         return f"behind {ahead} other requests", 0
     return "", 0
+
+
+def paused(limiter: Limiter) -> str:
+    """That a person has stopped the whole project, in words."""
+    return f"project paused by {limiter.paused_by}"
 
 
 def why(path: Token, buckets: Buckets, health: Health, quiet_until_ns: int, now: int) -> str:
