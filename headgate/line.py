@@ -238,15 +238,18 @@ class Line:
                 self._come(best, best.free_at_ns)
             elif bucket.clear_ns > t and (ready := bucket.earliest(t, paced=gate.paced)) > t:
                 self._close(gate, ready, t)
-            elif spacing is not None and (spacing.clear_ns > t or spacing.shut_until_ns > t):
-                if (ready := self._sheet_ready(best, spacing, t)) <= t:
-                    until = t  # what is booked ahead may come too close a moment later
-                    break
+            elif (
+                spacing is not None
+                and (spacing.clear_ns > t or spacing.shut_until_ns > t)
+                and (ready := self._sheet_ready(best, spacing, t)) > t
+            ):
                 self._withdraw(best)
                 self._park(best, ready, t)
             else:
-                if bucket.clear_ns > t and bucket.times and bucket.times[-1] > t:
-                    until = t
+                if (bucket.clear_ns > t and bucket.booked_beyond(t)) or (
+                    spacing is not None and spacing.clear_ns > t and (spacing.shared or spacing.booked_beyond(t))
+                ):
+                    until = t  # what is booked ahead may come too close a moment later
                 break
             best = self._first(c)
         self._known[c] = best

@@ -122,6 +122,10 @@ class Bucket:
         else:
             self.clear_ns = clear
 
+    def booked_beyond(self, t: int) -> bool:
+        """Whether a token is booked for later than t."""
+        return bool(self.times) and self.times[-1] > t
+
     def reckon(self) -> None:
         """Know anew from when on nothing keeps a token away (`clear_ns`)."""
         times = self.times
@@ -275,6 +279,10 @@ class Spacing:
             self.starts[:] = [s for s in self.starts if s[0] + max(self.gap_ns, s[1]) + self.turn_ns > now]
         if self.recent and self.recent[0] <= now - RECENT_NS:
             del self.recent[: bisect_right(self.recent, now - RECENT_NS)]
+
+    def booked_beyond(self, t: int) -> bool:
+        """Whether a start is booked for later than t."""
+        return bool(self.starts) and self.starts[-1][0] > t
 
     def reckon(self) -> None:
         """The starts or the gap are others: know anew from when on none of them keeps anybody away (`clear_ns`)."""
