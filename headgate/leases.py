@@ -16,6 +16,7 @@ Held = tuple[int, int, Kind, str, str, Priority]
 Lease = tuple[str, str, float, int, tuple[Held, ...]]
 #: What a round gave, by the holder that waited for it.
 Given = dict[Waiter, tuple[Held, ...]]
+#: Shared by all leases that try no circuit, so never changed.
 NO_PROBES: dict[int, str] = {}
 
 

@@ -8,6 +8,8 @@ Rules:
    when it gets to the top. What gets earlier is put in anew.
 3. So the head of the line that cannot be served now never keeps others waiting, and the decision depends on what is so, not
    on the way there: a line that is built anew from its lanes decides alike.
+4. Whoever is next in a class is known, and stands behind the first offer in the class's heap, until something happens that
+   may put another one first (`Line._forget`): a token costs what it changes, not a look at everything.
 
 Owners are compared once, whatever they have in the line: gates behind which only one owner stands are grouped by owner.
 Costs: O(log n) for each token and each instant at which something comes; a spreadsheet that frees looks at all lanes that are
@@ -36,7 +38,12 @@ NEVER_NS = 1 << 62
 
 @dataclass(slots=True)
 class Line:
-    """Everybody who wants calls of one kind. `nodes` has what comes and `doors` what is offered, by their numbers."""
+    """Everybody who wants calls of one kind. What the heaps name by number is in `_lanes`, `_gates`, `_groups` and `_sheets`.
+
+    `_known` has who is next in a class, until `_known_until`; `_here` the classes that could send, until `_here_until` and but
+    for those in `_unknown`, which are to be looked at again. `_mixed` says that several owners stand behind some gate: only
+    then may an owner have more than one offer in a heap.
+    """
 
     kind: Kind
     buckets: Buckets

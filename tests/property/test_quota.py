@@ -114,6 +114,39 @@ def test_the_pace_holds_beyond_the_burst(pauses: list[int]) -> None:
             assert j - i <= (times[j] - start) / 5 + 3
 
 
+@given(
+    asked=st.lists(
+        st.tuples(
+            st.integers(0, 40), st.booleans(), st.sampled_from(("book", "book", "back", "expire", "ceil", "shut"))
+        ),
+        max_size=30,
+    )
+)
+def test_from_the_instant_that_a_bucket_names_nothing_keeps_a_token_away(asked: list[tuple[int, bool, str]]) -> None:
+    """Whatever was booked, handed back, forgotten, learned or shut, in any order: no token has to wait from `clear_ns` on."""
+    bucket = Bucket(LIMIT, HOLD, 4, 2, rush=1)
+    now = 0
+    times: list[int] = []
+    for t, paced, what in asked:
+        if what == "back" and times:
+            bucket.give_back(times.pop(t % len(times)), paced=paced)
+        elif what == "expire":
+            now += t // 4
+            bucket.expire(now, HOLD)
+        elif what == "ceil":
+            bucket.ceiling_interval_ns, bucket.ceiled_until_ns = t % 7, now
+            bucket.reckon()
+        elif what == "shut":
+            bucket.shut_until_ns = now + t % 9
+            bucket.reckon()
+        else:
+            times.append(bucket.earliest(now + t, paced=paced))
+            bucket.book(times[-1], paced=paced)
+        for later in (0, 1, 5, HOLD):
+            at = max(now, bucket.clear_ns) + later
+            assert bucket.earliest(at, paced=True) == bucket.earliest(at, paced=False) == at
+
+
 def test_a_token_that_was_never_booked_cannot_be_given_back() -> None:
     """Giving back what is not there changes nothing."""
     bucket = Bucket(LIMIT, HOLD, 1, 1)

@@ -186,6 +186,24 @@ def test_grants_after_the_last_one_seen_are_subtracted() -> None:
     assert len(run(limiter, 5, start=NOW + 11 * SECOND_NS)) == 2
 
 
+def test_a_message_has_its_lease_and_tells_how_the_holder_stands_while_that_is_news() -> None:
+    """Tokens of a lane rise, reads are named, and whoever was told why it waited is told that it no longer does."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    limiter.request(NOW, request("a", demand(1, calls=3), demand(2, calls=2).model_copy(update={"kind": "read"})))
+    lease = limiter.grant(NOW)["a"]
+    grant = limiter.message(NOW, lease)
+    assert (grant.epoch, grant.grant_id, grant.at_ns) == (1, lease.grant_id, NOW)
+    assert grant.tokens == {lane: tuple(sorted(at for n, at, *_ in lease.held if n == lane)) for lane in (1, 2)}
+    assert grant.reads == (2,)
+    assert grant.standing is not None
+    assert (grant.standing.reason, grant.standing.ahead, grant.standing.allowance) == ("", 0, 64)
+    limiter.waiters["a"].standing = grant.standing.model_copy(update={"reason": "behind 9 other requests"})
+    later = NOW + 2 * SECOND_NS
+    again = limiter.message(later, limiter.grant(later)["a"])
+    assert again.standing is not None
+    assert again.standing.reason == ""
+
+
 def test_a_token_handed_back_is_free_at_once_and_wanted_again() -> None:
     """It goes to the same lane again without a new demand."""
     limiter = Limiter(SETTINGS, epoch=1)
