@@ -100,7 +100,7 @@ class LeaseInProgress:
                 latency = self.sender.clock.now_ns() - max(at_ns, began)
                 done.append(await self.sender.record(request, batch, state, latency_ns=latency, swept=swept))
                 left.pop(0)
-                if batch.form == "look_up" and state.failure:
+                if state.failure:
                     report = report.model_copy(update={"broken": state.failure})
             else:
                 report = report.model_copy(update={"rescue": left[0], "rescue_reason": advice.why})

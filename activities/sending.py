@@ -121,7 +121,7 @@ class Sender:
             reasons=counts.reasons,
             swept=swept,
             fences=tuple(state.fences),
-            failure=state.failure if batch.form == "look_up" else "",
+            failure=state.failure,
         )
         return await self.results.record(request.id, batch.number, lines, done)
 

@@ -14,6 +14,7 @@ BENCHMARKS = (
     "fairness",
     "floors",
     "checkpoint",
+    "bad_operations",
     "usage",
     "lone_lane",
     "crash",

@@ -279,7 +279,8 @@ class Lanes:
         lane.under_way = 0
         lane.passed_by = 0
         if broken := report.broken or next((done.failure for done in report.done if done.failure), ""):
-            into.broken[report.lane] = broken
+            if not lane.finished:
+                into.broken[report.lane] = broken
         elif report.rescue == lane.entry.first_batch + lane.position:
             lane.resending = True
             into.rescues.append((report.lane, report))

@@ -249,6 +249,7 @@ class BulkRequest(Message):
     """What a caller submits. `id` is the request's; `input_sha256` with project, user, order and cap says what *the same* is.
 
     `max_age_ns`: reads may be served from answers of this age, and their own are kept (0: neither).
+    `stop_after`: so many failed operations pause it, and as many more after each resume (0: none do).
     """
 
     id: str
@@ -265,6 +266,7 @@ class BulkRequest(Message):
     nonce: str = ""
     max_attempts: PositiveInt = 8
     max_age_ns: int = 0
+    stop_after: int = 0
 
 
 Form = Literal["look_up", "fenced", "values_update", "values_append", "read"]
@@ -384,7 +386,7 @@ class BatchDone(Message):
     """A batch whose result is recorded: its operations by outcome, the calls that it took, its latency (0: no call was made).
 
     `fences` are the ids that exist in the spreadsheet because of it; `swept` is how many of the lane's batches have had theirs
-    removed by now. `failure` says why nothing of the lane can be sent after it (a look-up that was refused).
+    removed by now. `failure` says why nothing of the lane can be sent after it (the spreadsheet is gone, or closed to the user).
     """
 
     batch: int
@@ -757,6 +759,7 @@ class BulkCheckpoint(Message):
     epoch: int = 0
     last_grant: int = 0
     progress: ProgressCheckpoint = ProgressCheckpoint()
+    forgiven: int = 0
 
 
 class BulkInput(Message):

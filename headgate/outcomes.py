@@ -6,15 +6,14 @@
 3. A fenced part of unknown outcome is resent as it is; before it is failed, split or cancelled, its fence is burnt.
 4. An unfenced part is resent after an unknown outcome only if it is idempotent, and not before `ZOMBIE_NS` have passed.
 5. Waiting for a quota is no attempt.
-6. A state is a journal: stored by `frozen` before a call leaves, brought back by `resumed`, it goes on with the same bytes.
+6. After `MOST_ALIKE` dead letters for one reason the rest of the batch fails unsent.
+7. A state is a journal: stored by `frozen` before a call leaves, brought back by `resumed`, it goes on with the same bytes.
 
 Source: design section 5; reference/sheets.md section 3.2.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, assert_never
 
@@ -24,10 +23,11 @@ from headgate.apis.sheets.fences import BURNT
 from headgate.apis.sheets.reads import deal_out
 from headgate.apis.sheets.replies import Answered, Busy, Lost, Refused, Reply, Throttled, TooLarge, Unauthorised
 from headgate.apis.sheets.titles import Titles, titles_from
-from headgate.culprits import all_alike, culprits_of
+from headgate.culprits import suspects_of
 from headgate.models import SECOND_NS, Applied, BulkRequest, PlannedBatch, Throttling
-from headgate.parts import Part, Purpose, Step, TitlesNeeded
-from headgate.results import Advice, BatchCounts, OperationResult
+from headgate.parts import Part, Piece, Purpose, Step, TitlesNeeded
+from headgate.results import Advice, BatchCounts, OperationResult, counted, kind_of_reason
+from headgate.searching import narrowed, released, without
 
 __all__ = ["Advice", "BatchCounts", "BatchState", "OperationResult", "Part", "Purpose", "Step", "TitlesNeeded"]
 
@@ -35,7 +35,7 @@ ZOMBIE_NS = 180 * SECOND_NS
 _AFTER_A_ZOMBIE = -1
 LONGEST_WAIT_NS = 64 * SECOND_NS
 MOST_SALTS = 5
-_PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\d[\d,]*")
+MOST_ALIKE = 20
 
 
 class BatchState(BaseModel):
@@ -50,6 +50,7 @@ class BatchState(BaseModel):
     sweep_taken: bool = False
     titles: Titles | None = None
     failure: str = ""
+    found: dict[str, int] = {}
     _batch: PlannedBatch = PrivateAttr()
     _request: BulkRequest = PrivateAttr()
 
@@ -111,13 +112,8 @@ class BatchState(BaseModel):
         return self.parts[0].attempts if self.parts else 0
 
     def counts(self) -> BatchCounts:
-        """The outcomes in numbers; reasons without their particulars, at most eight kinds."""
-        outcomes = Counter(result.outcome for result in self.settled.values())
-        kinds = Counter(_PARTICULAR.sub("…", result.reason)[:80] for result in self.settled.values() if result.reason)
-        reasons = dict(sorted(kinds.most_common(8)))
-        if rest := sum(kinds.values()) - sum(reasons.values()):
-            reasons["other"] = rest
-        return BatchCounts(outcomes["succeeded"], outcomes["failed"], outcomes["unprocessed"], reasons)
+        """The outcomes in numbers."""
+        return counted(self.settled.values())
 
     # --- the cycle: next_step, sending, learn
 
@@ -238,8 +234,7 @@ class BatchState(BaseModel):
                 listed = body.get("replies" if form == "fenced" else "responses")
                 self._settle_all(part, listed if isinstance(listed, list) else [])
                 self._stands(part)
-        self.parts.pop(0)
-        return Advice()
+        return self._took_effect(part)
 
     def _settle_all(self, part: Part, replies: list[Any]) -> None:
         complete = len(replies) == len(part.owners)
@@ -254,22 +249,31 @@ class BatchState(BaseModel):
             self.fences.append(part.fence(self._batch, self._request.nonce).id)
             self.swept += part.sweep
 
+    def _took_effect(self, part: Part) -> Advice:
+        """The next part's turn; of one that was held back, as much as the search wants."""
+        held = self._held()
+        self.parts.pop(0)
+        return Advice() if held is None else self._replace(released(part, held), "")
+
     def _refused(self, part: Part, reply: Refused) -> Advice:
         """A refusal of a part that certainly had no effect (or, tainted, may have had it unfenced)."""
         if reply.scope == "spreadsheet" or self._batch.form == "look_up":
-            return self._fail_everything(reply.reason)
+            whose = f"user {self._batch.user!r} may not do this in spreadsheet {self._batch.spreadsheet}: "
+            return self._fail_everything((whose if reply.status == 403 else "") + reply.reason)
         if reply.fence_refused:
             return self._salt_anew(part, reply.reason)
-        culprits = culprits_of(part, self._batch, reply)
-        if culprits is None:  # an old fence that is not there any more: leave the sweeping, not the operations
-            return self._replace(part, [part.members], reply.reason)
-        if not culprits:
-            return self._split(part, reply.reason)
-        if len(culprits) > 1 and not all_alike(reply, self._batch.form):
-            return self._split(part, reply.reason, part.members.index(culprits[len(culprits) // 2]))
-        self._settle(culprits, "failed", self._never(part), reply.reason)
-        gone = set(culprits)
-        return self._replace(part, [[member for member in part.members if member not in gone]], reply.reason)
+        suspects = suspects_of(part, self._batch, reply)
+        if suspects is None:  # an old fence that is not there any more: leave the sweeping, not the operations
+            return self._replace([Piece(part.members)], reply.reason)
+        if not suspects.each:
+            first = part.members.index(suspects.members[0])
+            return self._replace(narrowed(part, first, first + len(suspects.members), self._held()), reply.reason)
+        self._settle(suspects.members, "failed", self._never(part), reply.reason)
+        kind = kind_of_reason(reply.reason)
+        self.found[kind] = self.found.get(kind, 0) + 1
+        if self.found[kind] >= MOST_ALIKE:
+            return self._fail_rest(f"not sent: {MOST_ALIKE} refusals before it had one reason: {reply.reason}")
+        return self._replace(without(part, suspects.members, self._held()), reply.reason)
 
     # --- replies to a burn and to a look-up of a fence
 
@@ -289,8 +293,7 @@ class BatchState(BaseModel):
             if value == fence.value:
                 self._settle(part.members, "succeeded", "yes")
                 self._stands(part)
-                self.parts.pop(0)
-                return Advice()
+                return self._took_effect(part)
             if value == BURNT and part.burn_sent:
                 self.fences.append(fence.id)
                 return self._never_applied(part)
@@ -409,22 +412,31 @@ class BatchState(BaseModel):
     def _salt_anew(self, part: Part, reason: str) -> Advice:
         if part.salt >= MOST_SALTS:
             return self._fail_part(part, reason)
-        heir = Part(name=str(self.names), members=part.members, salt=part.salt + 1, sweep=part.sweep)
+        self.parts[0] = part.salted(str(self.names))
         self.names += 1
-        self.parts[0] = heir
         return Advice(why=f"a new fence: {reason}")
 
-    def _split(self, part: Part, reason: str, at: int = 0) -> Advice:
+    def _split(self, part: Part, reason: str) -> Advice:
         if len(part.members) == 1:
             return self._fail_part(part, reason)
-        at = at or len(part.members) // 2
-        return self._replace(part, [part.members[:at], part.members[at:]], reason)
+        at = len(part.members) // 2
+        return self._replace([Piece(part.members[:at]), Piece(part.members[at:])], reason)
 
-    def _replace(self, part: Part, groups: Iterable[Sequence[int]], reason: str) -> Advice:
-        tainted = part.unknown and self._batch.form != "fenced"
-        heirs = part.heirs(list(groups), self.names, tainted)
-        self.names += len(heirs)
-        self.parts[:1] = heirs
+    def _held(self) -> Part | None:
+        """What a search holds back behind the first part."""
+        return self.parts[1] if len(self.parts) > 1 and self.parts[1].held else None
+
+    def _replace(self, pieces: Iterable[Piece], reason: str) -> Advice:
+        """The first part, and what its search held back, go on as these."""
+        front, held = self.parts[0], self._held()
+        joined = {member for piece in pieces for member in piece.members}
+        heirs = []
+        for piece in pieces:
+            if piece.members:
+                heirs.append(front.heir(str(self.names), piece, tainted=front.unknown and self._batch.form != "fenced"))
+                self.names += 1
+        taken = 2 if held is not None and joined.issuperset(held.members) else 1
+        self.parts[:taken] = heirs
         return Advice(why=reason)
 
     def _fail_part(self, part: Part, reason: str) -> Advice:
@@ -438,6 +450,14 @@ class BatchState(BaseModel):
             self._settle(part.members, "failed", self._never(part), reason)
         self.parts = []
         self.failure = reason
+        return Advice(why=reason)
+
+    def _fail_rest(self, reason: str) -> Advice:
+        """Nothing more of the batch is sent: what was refused so far speaks for the rest."""
+        for part in self.parts:
+            left = [member for member in part.members if member not in self.settled]
+            self._settle(left, "failed", self._never(part), reason)
+        self.parts = []
         return Advice(why=reason)
 
     def _drop(self, part: Part, reason: str) -> None:

@@ -3,11 +3,13 @@
 1. A part's name, salt and operations never change, and so neither do its fence and its bytes.
 2. `unknown` means that a send may have taken effect, or still may; only a fence, a burn or a look-up takes that back.
 3. `tainted` means that an earlier, unfenced send of these operations may have taken effect.
+4. `suspects`, `stride`, `wary` and `held` are the search's (`headgate.searching`): so many of the first members hold a culprit,
+   the size of a step behind dead letters, a dead letter came right before, it waits behind another part of the same search.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from pydantic import BaseModel
@@ -21,6 +23,17 @@ from headgate.models import Message, PlannedBatch
 
 Purpose = Literal["send", "fence_look_up", "burn"]
 Then = Literal["", "refuse", "fail", "split", "cancel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a new part is to be; the fields are those of `Part`."""
+
+    members: tuple[int, ...]
+    suspects: int = 0
+    stride: int = 0
+    wary: bool = False
+    held: bool = False
 
 
 class TitlesNeeded(HeadgateError):
@@ -57,6 +70,10 @@ class Part(BaseModel):
     refusal: Refused | None = None
     burn_sent: bool = False
     not_before_ns: int = 0
+    suspects: int = 0
+    stride: int = 0
+    wary: bool = False
+    held: bool = False
 
     def fence(self, batch: PlannedBatch, nonce: str) -> Fence:
         """The fence of this part; the same whenever it is asked for."""
@@ -106,10 +123,11 @@ class Part(BaseModel):
         self.reason = reason or self.reason
         self.refusal = refusal or self.refusal
 
-    def heirs(self, groups: Sequence[Sequence[int]], first_name: int, tainted: bool = False) -> list[Part]:
-        """New parts for what goes on, each with a name and so a fence of its own; not one for an empty group."""
-        kept = [tuple(group) for group in groups if group]
-        tainted = tainted or self.tainted
-        return [
-            Part(name=str(first_name + number), members=members, tainted=tainted) for number, members in enumerate(kept)
-        ]
+    def heir(self, name: str, piece: Piece, *, tainted: bool = False) -> Part:
+        """A new part for what goes on of this one, with a name and so a fence of its own."""
+        return Part(name=name, tainted=self.tainted or tainted, **asdict(piece))
+
+    def salted(self, name: str) -> Part:
+        """The same again with another fence, because this one's id is taken."""
+        piece = Piece(self.members, self.suspects, self.stride, self.wary, self.held)
+        return self.heir(name, piece).model_copy(update={"salt": self.salt + 1, "sweep": self.sweep})

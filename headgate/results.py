@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -39,3 +42,23 @@ class BatchCounts:
     failed: int = 0
     unprocessed: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+
+
+MOST_KINDS = 8
+_PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\d[\d,]*")
+
+
+def kind_of_reason(reason: str) -> str:
+    """The reason without its particulars, so that those of one kind can be counted together."""
+    return _PARTICULAR.sub("…", reason)[:80]
+
+
+def counted(results: Iterable[OperationResult]) -> BatchCounts:
+    """The outcomes in numbers; at most `MOST_KINDS` kinds of reasons, the rest as "other"."""
+    listed = list(results)
+    outcomes = Counter(result.outcome for result in listed)
+    kinds = Counter(kind_of_reason(result.reason) for result in listed if result.reason)
+    reasons = dict(sorted(kinds.most_common(MOST_KINDS)))
+    if rest := sum(kinds.values()) - sum(reasons.values()):
+        reasons["other"] = rest
+    return BatchCounts(outcomes["succeeded"], outcomes["failed"], outcomes["unprocessed"], reasons)

@@ -45,6 +45,9 @@ ItsOrder = Annotated[
 PerCall = Annotated[
     int, typer.Option(min=0, help="At most so many operations in one call; 1: a call each; 0: as many as fit.")
 ]
+StopAfter = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Pause once so many operations have failed; 0: never.")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,7 @@ class Wish:
     order: Order = "lane"
     operations_per_call: int = 0
     max_age_s: int = 0
+    stop_after: int = 0
 
     def checked(self) -> Wish:
         """The wish itself, if every name in it can be one."""
@@ -95,6 +99,7 @@ async def submit(
         input_bytes=stored.size,
         submitted_at_ns=time.time_ns(),
         nonce=secrets.token_hex(8),
+        stop_after=wish.stop_after,
     )
     summary = f"{name} · {stored.lines:,} lines · project {wish.project}"
     return await service.submit(request, summary=summary)
@@ -128,6 +133,7 @@ def submit_command(
             help="Reads may be served from answers of this age, without a call; 0: never.",
         ),
     ] = 0,
+    stop_after: StopAfter = 0,
     spreadsheet: Spreadsheet = None,
     sheet: SheetTitle = None,
     mode: CsvMode = None,
@@ -151,6 +157,7 @@ def submit_command(
         order=order,
         operations_per_call=operations_per_call,
         max_age_s=max_age,
+        stop_after=stop_after,
     ).checked()
     table = destination(spreadsheet, sheet, mode, types, delimiter, formulas)
     code = waiting_for(_submit(surroundings, file, table, wish, wait=wait, as_json=as_json))

@@ -80,6 +80,7 @@ class BulkRequestWorkflow:
         self._sequence = kept.sequence
         self._seen = Seen(kept.epoch, kept.last_grant)
         self._progress = Progress.restore(kept.progress)
+        self._forgiven = kept.forgiven
         self._waiting = Waiting()
         self._failed = ""
 
@@ -151,6 +152,7 @@ class BulkRequestWorkflow:
     @workflow.signal(description="Go on after a pause. Takes nothing.")
     def resume(self, control: Control | None = None) -> None:
         self._paused_by = None
+        self._forgiven = self._progress.failed
         self._woken = True
 
     @workflow.signal(description="Let calls in flight finish and leave the rest unprocessed. Takes nothing.")
@@ -225,13 +227,22 @@ class BulkRequestWorkflow:
                 self._progress.done(resent.done, max(0, resent.done.calls - 1), now)
             if broken:
                 self._lanes.active[number].resending = False
-                self._abandoning[number] = broken
+                if not self._lanes.active[number].finished:
+                    self._abandoning[number] = broken
         self._resent.clear()
         for page in self._pages:
             self._upcoming += page.lanes
         self._pages.clear()
+        self._stop_after()
         self._back += self._lanes.hand_back_useless()
         self._lanes.retire()
+
+    def _stop_after(self) -> None:
+        """Pause once more operations have failed since the last resume than the request bears."""
+        most, failed = self._request.stop_after, self._progress.failed
+        if 0 < most <= failed - self._forgiven and not (self._paused_by or self._cancelled_by):
+            self._forgiven = failed
+            self._paused_by = f"--stop-after {most}: {failed} operations have failed, look at `headgate results`"
 
     def _take_grants(self, now: int) -> None:
         for grant in self._grants:
@@ -527,6 +538,7 @@ class BulkRequestWorkflow:
                     epoch=self._seen.epoch,
                     last_grant=self._seen.last,
                     progress=self._progress.checkpoint(),
+                    forgiven=self._forgiven,
                 ),
             )
         )

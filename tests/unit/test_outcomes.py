@@ -128,10 +128,10 @@ TABLE: dict[str, tuple[Form, int, Script, list[str]]] = {
     "given up: the spreadsheet is gone": ("fenced", 1, [("send", BUSY)] * 3 + [("burn", GONE)], [OPEN]),
     "a refused connection is certain": ("fenced", 1, [("send", Lost("refused", "no"))] * 3, [NO]),
     "a culprit fails alone": ("fenced", 3, [("send", bad(2)), ("send", OK)], [YES, NO, YES]),
-    "no culprit named: halves": (
+    "no culprit named: searched from the left, the rest held back": (
         "fenced",
         3,
-        [("send", INVALID), ("send", OK), ("send", INVALID), ("send", INVALID), ("send", OK)],
+        [("send", INVALID), ("send", OK), ("send", INVALID), ("send", OK)],
         [YES, NO, YES],
     ),
     "too large: halves": ("fenced", 2, [("send", TooLarge("x")), ("send", OK), ("send", OK)], [YES, YES]),
