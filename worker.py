@@ -41,6 +41,7 @@ from activities.cache import Cache
 from activities.calls import CallActivities
 from activities.clock import ServerClock
 from activities.credentials import Credentials
+from activities.fences import Fences
 from activities.http import Wire
 from activities.plan import PlanActivities
 from activities.pushback import Pushback
@@ -99,7 +100,7 @@ def send_worker(client: Client, settings: Settings | None = None) -> Worker:
     async def tell(project: str, said: Settlement) -> None:
         await client.get_workflow_handle(names.rate_limiter_id(project)).signal("settle", said)
 
-    sender = Sender(Batches(store), Results(store), wire, clock, Pushback(clock, tell), Cache(store))
+    sender = Sender(Batches(store), Results(store), wire, clock, Pushback(clock, tell), Fences(store), Cache(store))
 
     async def revive(project: str) -> None:
         await start_limiter(client, project)

@@ -82,7 +82,7 @@ class CallActivities:
         try:
             if not self.clock.trusted:
                 await self.desk.set_clock(order.request.project)
-            recorded = await self.sender.results.recorded(order.request.id, order.batch)
+            recorded = await self.sender.recorded(order.request, order.lane.spreadsheet, order.batch)
             if recorded is not None:
                 return ResendReport(done=recorded)
             batch = await self.sender.batches.load(order.request.id, order.batch)
@@ -92,7 +92,8 @@ class CallActivities:
             elif state.finished and activity.info().attempt == 1:
                 raise _again(Advice(wait_ns=ZOMBIE_NS, why="an unfenced write may still land", benign=True))
             try:
-                step = await self.sender.next_step(order.request, batch, state)
+                sweep = await self.sender.sweep_for(order.request, batch, state) if state.crowded else ()
+                step = await self.sender.next_step(order.request, batch, state, sweep)
             except TitlesNeeded as error:
                 return ResendReport(broken=str(error))
             if step is None:
@@ -151,7 +152,7 @@ class CallActivities:
         """What is recorded of a lease that was cut off; its first unrecorded write, if it has a journal, may have been sent."""
         done: list[BatchDone] = []
         for number in lane.batches:
-            recorded = await self.sender.results.recorded(order.request.id, number)
+            recorded = await self.sender.recorded(order.request, lane.spreadsheet, number)
             if recorded is None:
                 sent = await self.sender.batches.journal(order.request.id, number) is not None
                 return LaneReport(

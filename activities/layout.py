@@ -11,6 +11,8 @@
     requests/<id>/results/<thousand>/<batch>.jsonl
     cache/<spreadsheet>/edition                  drawn anew by every call that writes there (`activities.cache`)
     cache/<spreadsheet>/<way>/<sent>-<drawn>.json
+    fences/<spreadsheet>/alive/<at>-<fence>      a fence that exists since then (ns)
+    fences/<spreadsheet>/claims/<fence>          who is going to remove it
 
 Numbers are padded with zeros, so that a listing is in their order, and grouped by the thousand, so that no folder grows large.
 """
@@ -96,6 +98,29 @@ def results_prefix(request_id: str) -> str:
 def results_path(request_id: str, number: int) -> str:
     """The result of one batch, written once."""
     return f"{results_prefix(request_id)}/{_numbered(number)}.jsonl"
+
+
+#: The folder of all fences.
+FENCES: Final = "fences"
+
+
+def fences_prefix(spreadsheet: str) -> str:
+    """The folder of the fences that live in a spreadsheet."""
+    if not _NAME.fullmatch(spreadsheet) or not spreadsheet.strip("."):
+        raise InvalidRequest(
+            f"The spreadsheet {spreadsheet[:140]!r} cannot be one: it has 1 to 128 letters, digits and _ . @ -."
+        )
+    return f"{FENCES}/{spreadsheet}/alive"
+
+
+def fence_path(spreadsheet: str, at_ns: int, fence_id: int) -> str:
+    """One fence; by name the oldest comes first."""
+    return f"{fences_prefix(spreadsheet)}/{at_ns:020d}-{fence_id}"
+
+
+def fence_claim_path(spreadsheet: str, fence_id: int) -> str:
+    """Who removes a fence."""
+    return f"{fences_prefix(spreadsheet).removesuffix('alive')}claims/{fence_id}"
 
 
 def batch_number(path: str) -> int:

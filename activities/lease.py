@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from activities.sending import Sender
 from headgate.errors import InvalidRequest, StaleToken, Unreachable
 from headgate.lanes import moments
-from headgate.models import BatchDone, LaneReport, LaneSending, LeaseReport, PlannedBatch, SendLease
+from headgate.models import BatchDone, LaneReport, LaneSending, LeaseReport, SendLease
 from headgate.outcomes import BatchState, TitlesNeeded
 
 SECOND_NS = 1_000_000_000
@@ -61,15 +62,17 @@ class LeaseInProgress:
             b.number: b for b in await self.sender.batches.load_many(request.id, lane.batches[0], len(lane.batches))
         }
         report = LaneReport(lane=lane.lane, grant_id=lane.grant_id)
+        claimed: tuple[int, ...] | None = None
         for at_ns, position in zip(lane.tokens, lane.token_positions, strict=True):
             if not left or report.rescue >= 0 or report.broken:
                 unused.append(position)
                 continue
             batch = loaded[left[0]]
             state = BatchState.fresh(batch, request)
-            sweep, swept = await self._old_fences(lane, batch)
+            if claimed is None:
+                claimed = await self.sender.sweep_for(request, batch, state)
             try:
-                step = await self.sender.next_step(request, batch, state, sweep)
+                step = await self.sender.next_step(request, batch, state, claimed)
             except TitlesNeeded as error:
                 unused.append(position)
                 report = report.model_copy(update={"broken": str(error)})
@@ -96,17 +99,16 @@ class LeaseInProgress:
                 unused.append(position)
                 report = report.model_copy(update={"broken": str(mistake)})
                 continue
+            claimed = None
             if state.finished and not advice.wait_ns:
                 latency = self.sender.clock.now_ns() - max(at_ns, began)
-                done.append(await self.sender.record(request, batch, state, latency_ns=latency, swept=swept))
+                done.append(await self.sender.record(request, batch, state, latency_ns=latency))
                 left.pop(0)
                 if state.failure:
                     report = report.model_copy(update={"broken": state.failure})
             else:
                 report = report.model_copy(update={"rescue": left[0], "rescue_reason": advice.why})
+        if claimed:
+            with suppress(Unreachable):  # what stays claimed is for `headgate fences clean`
+                await self.sender.fences.give_up(lane.spreadsheet, claimed)
         self.reports.append(report.model_copy(update={"done": tuple(done), "unused": tuple(unused)}))
-
-    async def _old_fences(self, lane: LaneSending, batch: PlannedBatch) -> tuple[tuple[int, ...], int]:
-        if batch.form != "fenced":
-            return (), lane.swept
-        return await self.sender.old_fences(self.order.request, lane.first_batch, lane.swept, batch.number)

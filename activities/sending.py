@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from activities.batches import Batches
 from activities.cache import Cache
 from activities.clock import ServerClock
+from activities.fences import SWEPT_AT_ONCE, Fences
 from activities.http import Wire
 from activities.pushback import Pushback
 from activities.results import Results
@@ -24,9 +25,8 @@ from headgate.outcomes import Advice, BatchState
 from headgate.parts import Step
 
 TITLES_KEPT = 512
-#: A fence outlives every call that could still carry its id: the client's 190 s, the server's 180 s, and as much again.
-FENCE_LIVES_NS = 15 * 60 * SECOND_NS
-SWEPT_AT_ONCE = 8
+#: A spreadsheet has room for some 2,500 fences; where it is used up, they go in large steps.
+SWEPT_WHEN_CROWDED = 200
 
 
 @dataclass(slots=True)
@@ -38,6 +38,7 @@ class Sender:
     wire: Wire
     clock: ServerClock
     pushback: Pushback
+    fences: Fences
     cache: Cache | None = None
     _titles: OrderedDict[tuple[str, int], Titles] = field(default_factory=OrderedDict)
 
@@ -106,9 +107,10 @@ class Sender:
         return advice
 
     async def record(
-        self, request: BulkRequest, batch: PlannedBatch, state: BatchState, *, latency_ns: int = 0, swept: int = 0
+        self, request: BulkRequest, batch: PlannedBatch, state: BatchState, *, latency_ns: int = 0
     ) -> BatchDone:
         """Write the batch's results, before anybody is told that it is done."""
+        await self.fences.removed(batch.spreadsheet, state.swept)
         lines = b"".join(result.model_dump_json().encode() + b"\n" for result in state.results)
         counts = state.counts()
         done = BatchDone(
@@ -119,25 +121,27 @@ class Sender:
             latency_ns=latency_ns,
             at_ns=self.clock.now_ns(),
             reasons=counts.reasons,
-            swept=swept,
             fences=tuple(state.fences),
             failure=state.failure,
         )
-        return await self.results.record(request.id, batch.number, lines, done)
+        done = await self.results.record(request.id, batch.number, lines, done)
+        await self._put_down(request, batch.spreadsheet, done)
+        return done
 
-    async def old_fences(
-        self, request: BulkRequest, first_batch: int, swept: int, number: int
-    ) -> tuple[tuple[int, ...], int]:
-        """Fences of the lane that have outlived their use, to be removed by the next call; and how many batches that covers."""
-        ids: list[int] = []
-        upto = swept
-        while upto < min(swept + SWEPT_AT_ONCE, number - first_batch):
-            done = await self.results.recorded(request.id, first_batch + upto)
-            if done is None or done.at_ns > self.clock.now_ns() - FENCE_LIVES_NS:
-                break
-            ids += done.fences
-            upto += 1
-        return tuple(ids), upto
+    async def sweep_for(self, request: BulkRequest, batch: PlannedBatch, state: BatchState) -> tuple[int, ...]:
+        """Expired fences of the spreadsheet that the batch's next call is to remove; claimed, so that no other call does."""
+        if batch.form != "fenced":
+            return ()
+        most = SWEPT_WHEN_CROWDED if state.crowded else SWEPT_AT_ONCE
+        by = f"{request.id}/{batch.number}"
+        return await self.fences.claim(batch.spreadsheet, by, self.clock.now_ns(), most)
+
+    async def recorded(self, request: BulkRequest, spreadsheet: str, number: int) -> BatchDone | None:
+        """What is recorded of the batch, if it is; its fences are put down, which whoever recorded it may not have lived to do."""
+        done = await self.results.recorded(request.id, number)
+        if done is not None:
+            await self._put_down(request, spreadsheet, done)
+        return done
 
     async def _call(
         self, request: BulkRequest, batch: PlannedBatch, step: Step, at_ns: int, latest_ns: int, probe: str
@@ -173,6 +177,10 @@ class Sender:
         read = [(batch.operations[member], result) for member, result in list(state.settled.items())[settled:]]
         with suppress(Unreachable):
             await self.cache.keep(request.owner, edition, sent_ns, read)
+
+    async def _put_down(self, request: BulkRequest, spreadsheet: str, done: BatchDone) -> None:
+        if done.fences:
+            await self.fences.put_down(spreadsheet, done.fences, done.at_ns, f"{request.id}/{done.batch}")
 
     async def _save(self, request: BulkRequest, batch: PlannedBatch, state: BatchState) -> None:
         await self.batches.save_journal(request.id, batch.number, state.frozen())

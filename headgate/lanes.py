@@ -70,7 +70,6 @@ class Lane:
     resending: bool = False
     passed_by: int = 0
     pressed: bool = False
-    swept: int = 0
     latencies_ns: list[int] = field(default_factory=list)
     waiting: list[WaitingToken] = field(default_factory=list)
 
@@ -271,7 +270,6 @@ class Lanes:
             if done.batch == lane.entry.first_batch + lane.position:
                 lane.position += 1
                 lane.learn(done.latency_ns)
-                lane.swept = max(lane.swept, done.swept)
                 into.done.append(done)
                 into.sent += done.calls
         if not lane.under_way or report.grant_id != lane.grant_id:
@@ -292,7 +290,6 @@ class Lanes:
             return False
         lane.resending = False
         lane.position += 1
-        lane.swept = max(lane.swept, done.swept)
         return True
 
     def retire(self) -> list[Lane]:
@@ -332,7 +329,6 @@ class Lanes:
                 position=lane.position,
                 resending=lane.resending,
                 latencies_ns=tuple(lane.latencies_ns),
-                swept=lane.swept,
             )
             for lane in self.active.values()
         )
@@ -345,7 +341,6 @@ class Lanes:
                 lane.position,
                 resending=lane.resending,
                 latencies_ns=list(lane.latencies_ns),
-                swept=lane.swept,
             )
 
     def __iter__(self) -> Iterator[Lane]:
@@ -399,7 +394,6 @@ def _sending(lane: Lane, tokens: list[WaitingToken], *, few: bool) -> LaneSendin
         first_batch=lane.entry.first_batch,
         look_up=lane.entry.look_up,
         more=few and pressed and lane.position + len(tokens) < lane.entry.batches,
-        swept=lane.swept,
         latency_ns=lane.spacing()[0],
         probe=tokens[0].probe,
     )

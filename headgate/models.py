@@ -385,8 +385,7 @@ class SendLease(Message):
 class BatchDone(Message):
     """A batch whose result is recorded: its operations by outcome, the calls that it took, its latency (0: no call was made).
 
-    `fences` are the ids that exist in the spreadsheet because of it; `swept` is how many of the lane's batches have had theirs
-    removed by now. `failure` says why nothing of the lane can be sent after it (the spreadsheet is gone, or closed to the user).
+    `fences` are the ids that exist in the spreadsheet because of it (`swept` is of older histories). `failure` says why nothing of the lane can be sent after it (the spreadsheet is gone, or closed to the user).
     """
 
     batch: int

@@ -36,6 +36,9 @@ _AFTER_A_ZOMBIE = -1
 LONGEST_WAIT_NS = 64 * SECOND_NS
 MOST_SALTS = 5
 MOST_ALIKE = 20
+#: A fence that is to go lives 15 minutes at the most: so long a batch waits for room, and a little longer.
+ROOM_AFTER_NS = 30 * SECOND_NS
+MOST_CROWDED = 40
 
 
 class BatchState(BaseModel):
@@ -102,6 +105,11 @@ class BatchState(BaseModel):
         return [self.settled[member] for member in sorted(self.settled)]
 
     @property
+    def crowded(self) -> bool:
+        """The spreadsheet has no room for the next call's fence: `next_step` wants old ones to remove."""
+        return bool(self.parts) and self.parts[0].full
+
+    @property
     def retried(self) -> int:
         """The calls beyond the one that was planned."""
         return max(0, self.calls - 1)
@@ -129,6 +137,8 @@ class BatchState(BaseModel):
                 if part.call is None:
                     self.parts.pop(0)
                     continue
+            elif part.full and not part.clearing:
+                part.clearing = tuple(sweep)
             if part.not_before_ns == _AFTER_A_ZOMBIE:
                 part.not_before_ns = now_ns + ZOMBIE_NS
             return part.step(self._batch, self._request.nonce)
@@ -170,8 +180,13 @@ class BatchState(BaseModel):
             case Busy() | Lost():
                 if reply.applied == "unknown" and step.purpose == "send" and step.call.kind == "write":
                     part.unknown = True
-                return self._again(part, reply.why, now_ns, slow=isinstance(reply, Busy) and reply.slow)
+                slow = step.purpose == "send" and isinstance(reply, Busy) and reply.slow
+                return self._again(part, reply.why, now_ns, slow=slow)
             case Answered() | Refused() | TooLarge():
+                if step.purpose == "sweep":
+                    return self._cleared(part, reply)
+                if isinstance(reply, Refused) and reply.crowded and self._batch.form == "fenced":
+                    return self._wait_for_room(part, reply)
                 if step.purpose == "send":
                     return self._sent(part, reply, now_ns)
                 if step.purpose == "burn":
@@ -322,6 +337,26 @@ class BatchState(BaseModel):
         self.parts.pop(0)
         return Advice(why=part.reason)
 
+    # --- room for fences
+
+    def _wait_for_room(self, part: Part, reply: Refused) -> Advice:
+        """Nothing took effect; old fences go, or grow old enough to go, and the same bytes are sent again."""
+        part.crowded += 1
+        part.full = True
+        if part.crowded > MOST_CROWDED:
+            reason = f"{reply.reason}; remove developer metadata from the spreadsheet (`headgate fences clean`)"
+            return self._leave_open(part, reason) if part.unknown else self._fail_part(part, reason)
+        part.attempts -= 1
+        return Advice(wait_ns=ROOM_AFTER_NS, why="the spreadsheet has no room for another mark", benign=True)
+
+    def _cleared(self, part: Part, reply: Answered | Refused | TooLarge) -> Advice:
+        """Refused, some of them did not exist any more: the others are left to whoever comes next."""
+        if isinstance(reply, Answered):
+            self.swept += part.clearing
+        part.attempts -= 1
+        part.clearing, part.full = (), False
+        return Advice(why="old marks were removed", benign=True)
+
     def _leave_open(self, part: Part, why: str) -> Advice:
         """Whether the part took effect cannot be found out."""
         reason = f"{part.reason or 'no answer'}; whether it took effect could not be found out: {why}"
@@ -356,7 +391,7 @@ class BatchState(BaseModel):
             return Advice(wait_ns=ZOMBIE_NS, why=f"{why}; the lane rests, the append may still land")
         if part.attempts >= self._request.max_attempts:
             return self._give_up(part, f"given up after {part.attempts} attempts: {why}")
-        if slow and part.purpose == "send" and part.attempts > 1 and len(part.members) > 1:
+        if slow and part.attempts > 1 and len(part.members) > 1:
             if form == "read":
                 return self._split(part, why)
             if form == "fenced" and part.unknown:
@@ -382,7 +417,7 @@ class BatchState(BaseModel):
     def _lose(self, part: Part) -> None:
         """No answer will come any more; an append that cannot be repeated safely ends here."""
         part.in_flight = False
-        if part.purpose == "send" and self._batch.form not in ("read", "look_up"):
+        if part.next_purpose == "send" and self._batch.form not in ("read", "look_up"):
             part.unknown = True
             if self._batch.form == "values_update":
                 part.not_before_ns = _AFTER_A_ZOMBIE
@@ -396,7 +431,7 @@ class BatchState(BaseModel):
 
     def _part_of(self, step: Step) -> Part:
         part = self.parts[0]
-        assert (part.name, part.purpose) == (step.part, step.purpose)
+        assert (part.name, part.next_purpose) == (step.part, step.purpose)
         return part
 
     def _freeze(self, part: Part, titles: Titles | None, sweep: Sequence[int]) -> None:

@@ -5,6 +5,8 @@
 3. `tainted` means that an earlier, unfenced send of these operations may have taken effect.
 4. `suspects`, `stride`, `wary` and `held` are the search's (`headgate.searching`): so many of the first members hold a culprit,
    the size of a step behind dead letters, a dead letter came right before, it waits behind another part of the same search.
+5. `full` says that there is no room for the fence, `crowded` how often that was so; `clearing` are old fences that go first,
+   in a call of their own.
 """
 
 from __future__ import annotations
@@ -14,14 +16,22 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from headgate.apis.sheets.compose import Call, Composed, compose, compose_burn, compose_fence_look_up, sheet_key
+from headgate.apis.sheets.compose import (
+    Call,
+    Composed,
+    compose,
+    compose_burn,
+    compose_fence_look_up,
+    compose_sweep,
+    sheet_key,
+)
 from headgate.apis.sheets.fences import Fence
 from headgate.apis.sheets.replies import Refused
 from headgate.apis.sheets.titles import Titles, needs_titles
 from headgate.errors import HeadgateError
 from headgate.models import Message, PlannedBatch
 
-Purpose = Literal["send", "fence_look_up", "burn"]
+Purpose = Literal["send", "fence_look_up", "burn", "sweep"]
 Then = Literal["", "refuse", "fail", "split", "cancel"]
 
 
@@ -74,6 +84,14 @@ class Part(BaseModel):
     stride: int = 0
     wary: bool = False
     held: bool = False
+    crowded: int = 0
+    full: bool = False
+    clearing: tuple[int, ...] = ()
+
+    @property
+    def next_purpose(self) -> Purpose:
+        """What the next call is for: room for the fence comes first."""
+        return "sweep" if self.clearing else self.purpose
 
     def fence(self, batch: PlannedBatch, nonce: str) -> Fence:
         """The fence of this part; the same whenever it is asked for."""
@@ -105,20 +123,23 @@ class Part(BaseModel):
 
     def step(self, batch: PlannedBatch, nonce: str) -> Step:
         """The call that this part is at; a part to be sent is frozen by now."""
-        if self.purpose == "send":
+        if self.clearing:
+            call = compose_sweep(batch.spreadsheet, self.clearing)
+        elif self.purpose == "send":
             assert self.call is not None
             call = self.call
         elif self.purpose == "burn":
             call = compose_burn(batch.spreadsheet, self.fence(batch, nonce).id)
         else:
             call = compose_fence_look_up(batch.spreadsheet, self.fence(batch, nonce).id)
-        return Step(part=self.name, purpose=self.purpose, call=call, not_before_ns=self.not_before_ns)
+        return Step(part=self.name, purpose=self.next_purpose, call=call, not_before_ns=self.not_before_ns)
 
     def turn_to(self, purpose: Purpose, then: Then = "", reason: str = "", refusal: Refused | None = None) -> None:
         """Goes on with another kind of call, and says what follows once it is certain that the part never applied."""
         self.purpose = purpose
         self.attempts = 0
         self.not_before_ns = 0
+        self.clearing = ()
         self.then = then or self.then
         self.reason = reason or self.reason
         self.refusal = refusal or self.refusal

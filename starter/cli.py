@@ -18,7 +18,7 @@ import typer
 from typer.exceptions import TyperException
 
 from headgate.errors import HeadgateError, InvalidRequest
-from starter import limiting, looking, preview, purging, retrying, serving, steering, submitting
+from starter import fencing, limiting, looking, preview, purging, retrying, serving, steering, submitting
 from starter.surroundings import Surroundings
 
 DONE: Final = 0
@@ -48,6 +48,7 @@ app.command("reprioritise")(steering.reprioritise_command)
 app.command("retry-failed")(retrying.retry_failed_command)
 app.command("purge")(purging.purge_command)
 app.add_typer(limiting.limiter, name="limiter")
+app.add_typer(fencing.fences, name="fences")
 app.command("worker")(serving.worker_command)
 app.command("server")(serving.server_command)
 app.command("emulator")(serving.emulator_command)

@@ -44,6 +44,9 @@ class Sender:
             for n in range(first, first + count)
         )
 
+    async def sweep_for(self, *_: object) -> tuple[int, ...]:
+        return ()
+
     async def next_step(
         self, request: BulkRequest, batch: PlannedBatch, state: BatchState, sweep: tuple[int, ...]
     ) -> object:

@@ -13,6 +13,7 @@ from activities.batches import Batches
 from activities.bookings import Desk
 from activities.calls import CallActivities
 from activities.clock import ServerClock
+from activities.fences import Fences
 from activities.pushback import Pushback
 from activities.results import Results
 from activities.sending import Sender
@@ -31,7 +32,7 @@ class NoWire:
 def activities() -> CallActivities:
     nobody: Any = None
     store, clock = Store.open("memory://"), ServerClock()
-    sender = Sender(Batches(store), Results(store), NoWire(), clock, Pushback(clock, nobody))  # type: ignore[arg-type]
+    sender = Sender(Batches(store), Results(store), NoWire(), clock, Pushback(clock, nobody), Fences(store))  # type: ignore[arg-type]
     return CallActivities(sender, Desk(nobody, clock, str, nobody), clock, nobody)
 
 

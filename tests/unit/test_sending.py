@@ -48,7 +48,7 @@ def sender(parts: Any) -> Sender:
     async def tell(project: str, said: Settlement) -> None:
         parts.told.append(said)
 
-    return Sender(parts, parts, parts, clock, Pushback(clock, tell))
+    return Sender(parts, parts, parts, clock, Pushback(clock, tell), parts)
 
 
 async def sent(parts: Parts) -> Any:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.errors import ApiError
+from headgate.apis.sheets import raw_requests
+from headgate.apis.sheets.fences import Fence
 from headgate.apis.sheets.operations import parse_line
 from headgate.errors import InvalidOperation
 from headgate.models import Operation
+from tests.unit.emulator_api import Api
 
 GOOD = {"op": "append", "spreadsheet": "S", "range": "Orders!A:C", "values": [["o-1", 12.5, True, None]]}
 
@@ -136,7 +141,7 @@ GOOD_REQUESTS = [
         }
     },
     {"updateCells": {"rows": [{"values": [{"userEnteredValue": {"numberValue": 1}}]}], "fields": "userEnteredValue"}},
-    {"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": {"metadataId": 5}}}},
+    {"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": {"metadataId": 5, "metadataKey": "k"}}}},
     {"setBasicFilter": {"filter": {"criteria": {"0": {"hiddenValues": ["x"]}}}}},
     {"updateCells": {"fields": "userEnteredFormat(textFormat/bold, backgroundColor),note"}},
 ]
@@ -190,3 +195,35 @@ def test_whatever_is_written_is_taken_or_refused(fields: dict[str, object], most
 def test_any_bytes_are_taken_or_refused(text: bytes) -> None:
     with pytest.raises(InvalidOperation):
         parse_line(text, 1, "u")
+
+
+LOOKUPS = st.fixed_dictionaries(
+    {},
+    optional={
+        "metadataId": st.sampled_from([77, 5, 0]),
+        "metadataKey": st.sampled_from([raw_requests.FENCE_KEY, "k", ""]),
+        "metadataValue": st.sampled_from(["v", "w"]),
+        "visibility": st.sampled_from(["DOCUMENT", "PROJECT"]),
+        "locationType": st.sampled_from(["SPREADSHEET", "SHEET"]),
+        "metadataLocation": st.just({"spreadsheet": True}),
+    },
+)
+
+
+@given(lookup=LOOKUPS, deletes=st.booleans(), key=st.sampled_from([raw_requests.FENCE_KEY, "k"]))
+def test_no_request_that_is_taken_touches_a_fence(lookup: dict[str, object], deletes: bool, key: str) -> None:
+    """The emulator's own matching is the judge."""
+    api = Api()
+    fence = Fence(77, "v").request()
+    api.batch(fence)
+    data_filter = {"developerMetadataLookup": lookup}
+    request: dict[str, object] = {"deleteDeveloperMetadata": {"dataFilter": data_filter}}
+    if not deletes:
+        changed = {"metadataKey": key, "metadataValue": "mine"}
+        body = {"dataFilters": [data_filter], "developerMetadata": changed, "fields": "metadataKey,metadataValue"}
+        request = {"updateDeveloperMetadata": body}
+    if raw_requests.complaint(request):
+        return
+    with suppress(ApiError):
+        api.batch(request)
+    assert api.call("GET", "/S/developerMetadata/77")["metadataValue"] == "v"

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 
 from headgate.apis.sheets import a1, merging
 from headgate.apis.sheets.fences import BURNT, Fence, removal
+from headgate.apis.sheets.raw_requests import FENCE_KEY
 from headgate.apis.sheets.reads import plan_reads
 from headgate.models import Form, Kind, Message, Operation
 
@@ -93,6 +94,19 @@ def compose_fence_look_up(spreadsheet: str, fence_id: int) -> Call:
 def compose_burn(spreadsheet: str, fence_id: int) -> Call:
     """A write of the fence alone: once accepted, a batch with that fence can no longer apply."""
     return _batch_update(spreadsheet, [Fence(fence_id, BURNT).request()])
+
+
+def compose_fence_search(spreadsheet: str) -> Call:
+    """A read of every fence, by the key that they all have."""
+    lookup = {"metadataKey": FENCE_KEY, "locationType": "SPREADSHEET"}
+    query = _query(fields="matchedDeveloperMetadata.developerMetadata(metadataId,metadataValue)")
+    body = {"dataFilters": [{"developerMetadataLookup": lookup}]}
+    return _call("POST", spreadsheet, "/developerMetadata:search", query, body, "read")
+
+
+def compose_sweep(spreadsheet: str, fence_ids: Sequence[int]) -> Call:
+    """A write that removes old fences and does nothing else."""
+    return _batch_update(spreadsheet, [removal(old) for old in fence_ids])
 
 
 def _fenced(

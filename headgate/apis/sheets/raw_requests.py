@@ -2,7 +2,7 @@
 
 1. A request has exactly one kind, a known one; every field is known and has the right type; null means unset.
 2. What runs on after the call has ended (`refreshDataSource`, `cancelDataSourceRefresh`) is refused.
-3. Nothing may touch the fences: metadata is deleted or changed by its id or key only, and not by ours.
+3. Nothing may touch the fences: metadata is deleted or changed only where its key is named as well, and is not ours.
 
 Source: reference/sheets.md sections 2.1, 3 and 8.
 """
@@ -156,9 +156,11 @@ def _fence_complaint(kind: str, body: dict[str, object]) -> str:
     for one in filters:
         lookup = one.get("developerMetadataLookup") if isinstance(one, dict) else None
         key = lookup.get("metadataKey") if isinstance(lookup, dict) else None
-        by_id = isinstance(lookup, dict) and lookup.get("metadataId")
-        if key == FENCE_KEY or not (key or by_id):
-            return f"request.{kind} must name a metadataId or a metadataKey (not {FENCE_KEY!r}), or it would remove headgate's own marks"
+        if not key or key == FENCE_KEY:
+            return (
+                f"request.{kind} must name a metadataKey other than {FENCE_KEY!r} in each developerMetadataLookup, "
+                "or it could touch headgate's own marks"
+            )
     if kind == "updateDeveloperMetadata":
         changed = body.get("developerMetadata")
         if isinstance(changed, dict) and changed.get("metadataKey") == FENCE_KEY:

@@ -73,7 +73,10 @@ class Unauthorised:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Invalid: this call did not take effect. `index` and `kind` name the sub-request at fault; `range` a range it could not read."""
+    """Invalid: this call did not take effect. `index` and `kind` name the sub-request at fault; `range` a range it could not read.
+
+    `crowded`: there is no room for another fence.
+    """
 
     reason: str
     index: int | None = None
@@ -82,6 +85,7 @@ class Refused:
     scope: Scope = "batch"
     status: int = 400
     range: str = ""
+    crowded: bool = False
 
 
 Reply = Answered | Throttled | Busy | Lost | TooLarge | Unauthorised | Refused
@@ -91,6 +95,7 @@ LONGEST_REASON = 200
 _LONGEST_READ = 2_000
 _CULPRIT = re.compile(r"Invalid (?:requests|data)\[(\d+)\](?:\.(\w+))?:\s*(.*)", re.DOTALL)
 _DUPLICATE_FENCE = re.compile(r"metadata with (?:that )?ID.*already exists|already exists.*metadata", re.IGNORECASE)
+_NO_ROOM = re.compile(r"limit|exceed|maximum|too many|too large", re.IGNORECASE)
 _BAD_RANGE = re.compile(r"Unable to parse range: (.*)|Range \((.*)\) exceeds grid limits", re.DOTALL)
 _RATE_REASONS = frozenset(["rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "quotaExceeded"])
 _TOO_LARGE = re.compile(r"payload size exceeds|in a single batch", re.IGNORECASE)
@@ -182,8 +187,10 @@ def _refused(status: int, error: dict[str, Any], message: str) -> Refused:
     said = clipped(message)
     if found := _CULPRIT.search(message):
         index, kind = int(found[1][:9]), found[2] or ""
-        fence = index == 0 and kind == "createDeveloperMetadata" and bool(_DUPLICATE_FENCE.search(found[3]))
-        return Refused(said, index, kind, fence, "operation", status, _bad_range(found[3]))
+        at_the_fence = index == 0 and kind == "createDeveloperMetadata"
+        fence = at_the_fence and bool(_DUPLICATE_FENCE.search(found[3]))
+        crowded = at_the_fence and not fence and bool(_NO_ROOM.search(found[3]))
+        return Refused(said, index, kind, fence, "operation", status, _bad_range(found[3]), crowded)
     if status in (403, 404) or error.get("status") == "FAILED_PRECONDITION":
         return Refused(said, scope="spreadsheet", status=status)
     return Refused(said, status=status, range=_bad_range(message))
