@@ -86,7 +86,7 @@ class CallActivities:
             if recorded is not None:
                 return ResendReport(done=recorded)
             batch = await self.sender.batches.load(order.request.id, order.batch)
-            state = await self.sender.resume(order.request, batch)
+            state = await self.sender.resume(order.request, batch, order.most)
             if order.cancelled:
                 state.cancel()
             elif state.finished and activity.info().attempt == 1:
@@ -109,6 +109,7 @@ class CallActivities:
 
     async def _attempt(self, order: ResendBatch, batch: PlannedBatch, state: BatchState, step: Step) -> ResendReport:
         if (rest := step.not_before_ns - self.clock.now_ns()) > 0:
+            await self.sender.keep(order.request, batch, state)  # or the next attempt would begin to wait anew
             raise _again(Advice(wait_ns=rest, why="an earlier call may still land", benign=True))
         booking = Booking(
             id=f"{order.holder}/{order.batch}/{state.calls}",

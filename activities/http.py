@@ -20,7 +20,7 @@ import httpx
 
 from activities.clock import ServerClock
 from activities.credentials import Credentials
-from headgate.errors import HeadgateError, InvalidRequest, NoReply, StaleToken, Unreachable
+from headgate.errors import HeadgateError, InvalidRequest, NoReply, NoReplyInTime, StaleToken, Unreachable
 
 SECOND_NS = 1_000_000_000
 #: The server stops a request at 180 s; giving up earlier would make every slow answer a lost one (reference/sheets.md 1.3).
@@ -169,7 +169,8 @@ class Wire:
             what = f"{type(error).__name__}: {error}"[:200]
             if not departure.left_ns:
                 raise Unreachable(f"the API could not be reached: {what}") from error
-            raise NoReply(f"no answer to a call that was sent: {what}") from error
+            kind = NoReplyInTime if isinstance(error, httpx.ReadTimeout) else NoReply
+            raise kind(f"no answer to a call that was sent: {what}") from error
         except HeadgateError:
             raise
         except Exception as error:  # from a library, or a token that no header can carry; its text may hold a secret

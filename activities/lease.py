@@ -61,24 +61,27 @@ class LeaseInProgress:
         loaded = {
             b.number: b for b in await self.sender.batches.load_many(request.id, lane.batches[0], len(lane.batches))
         }
+        most = lane.most
         report = LaneReport(lane=lane.lane, grant_id=lane.grant_id)
         claimed: tuple[int, ...] | None = None
+        begun: BatchState | None = None
         for at_ns, position in zip(lane.tokens, lane.token_positions, strict=True):
             if not left or report.rescue >= 0 or report.broken:
                 unused.append(position)
                 continue
             batch = loaded[left[0]]
-            state = BatchState.fresh(batch, request)
-            if claimed is None:
+            state = begun or BatchState.fresh(batch, request, most)
+            if claimed is None and begun is None:
                 claimed = await self.sender.sweep_for(request, batch, state)
             try:
-                step = await self.sender.next_step(request, batch, state, claimed)
+                step = await self.sender.next_step(request, batch, state, claimed or ())
             except TitlesNeeded as error:
                 unused.append(position)
                 report = report.model_copy(update={"broken": str(error)})
                 continue
             if step is None:
                 done.append(await self.sender.record(request, batch, state))
+                begun = None
                 left.pop(0)
                 unused.append(position)
                 continue
@@ -103,11 +106,17 @@ class LeaseInProgress:
             if state.finished and not advice.wait_ns:
                 latency = self.sender.clock.now_ns() - max(at_ns, began)
                 done.append(await self.sender.record(request, batch, state, latency_ns=latency))
+                begun, most = None, state.most
                 left.pop(0)
                 if state.failure:
                     report = report.model_copy(update={"broken": state.failure})
+            elif state.simply_goes_on and not (advice.wait_ns or lane.probe):
+                begun = state
             else:
+                begun = None
                 report = report.model_copy(update={"rescue": left[0], "rescue_reason": advice.why})
+        if begun is not None and report.rescue < 0 and not report.broken:
+            report = report.model_copy(update={"rescue": left[0], "rescue_reason": "more calls than tokens"})
         if claimed:
             with suppress(Unreachable):  # what stays claimed is for `headgate fences clean`
                 await self.sender.fences.give_up(lane.spreadsheet, claimed)

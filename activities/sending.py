@@ -19,7 +19,7 @@ from activities.pushback import Pushback
 from activities.results import Results
 from headgate.apis.sheets.replies import Lost, Reply, read_reply
 from headgate.apis.sheets.titles import Titles
-from headgate.errors import InvalidRequest, NoReply, StaleToken, Unreachable
+from headgate.errors import InvalidRequest, NoReply, NoReplyInTime, StaleToken, Unreachable
 from headgate.models import SECOND_NS, BatchDone, BulkRequest, PlannedBatch
 from headgate.outcomes import Advice, BatchState
 from headgate.parts import Step
@@ -42,10 +42,12 @@ class Sender:
     cache: Cache | None = None
     _titles: OrderedDict[tuple[str, int], Titles] = field(default_factory=OrderedDict)
 
-    async def resume(self, request: BulkRequest, batch: PlannedBatch) -> BatchState:
-        """The state of a batch that was begun before; without a journal it was never sent."""
+    async def resume(self, request: BulkRequest, batch: PlannedBatch, most: int = 0) -> BatchState:
+        """The state of a batch that was begun before; without a journal it was never sent, and goes in calls of at most `most`."""
         journal = await self.batches.journal(request.id, batch.number)
-        return BatchState.fresh(batch, request) if journal is None else BatchState.resumed(batch, request, journal)
+        return (
+            BatchState.fresh(batch, request, most) if journal is None else BatchState.resumed(batch, request, journal)
+        )
 
     async def next_step(
         self, request: BulkRequest, batch: PlannedBatch, state: BatchState, sweep: tuple[int, ...] = ()
@@ -75,10 +77,12 @@ class Sender:
         edition = ""
         if step.call.kind == "write":
             await self._writing(batch)
-            await self._save(request, batch, state)
+            await self.keep(request, batch, state)
         elif batch.form == "read" and request.max_age_ns:
             edition = await self._reading(batch)
         settled = len(state.settled)
+
+            await self.keep(request, batch, state)
         try:
             reply = await self._call(request, batch, step, at_ns, latest_ns, probe)
         except (StaleToken, Unreachable, InvalidRequest) as error:
@@ -86,7 +90,7 @@ class Sender:
                 self.pushback.failed(request.project, batch.spreadsheet)
             state.not_sent(step)
             if state.calls:
-                await self._save(request, batch, state)
+                await self.keep(request, batch, state)
             elif step.call.kind == "write":
                 await self.batches.drop_journal(request.id, batch.number)
             raise
@@ -98,7 +102,7 @@ class Sender:
             if step.call.kind == "write":
                 await self._writing(batch)
             if not state.finished or advice.wait_ns:
-                await self._save(request, batch, state)
+                await self.keep(request, batch, state)
         except Unreachable as error:
             # The call was made and its token is used: this must not look like a call that never left.
             return advice.model_copy(update={"wait_ns": max(advice.wait_ns, SECOND_NS), "why": str(error)})
@@ -111,6 +115,8 @@ class Sender:
     ) -> BatchDone:
         """Write the batch's results, before anybody is told that it is done."""
         await self.fences.removed(batch.spreadsheet, state.swept)
+        if request.grow and state.grids:
+            await self._keep_sizes(request, batch.lane, state.grids)
         lines = b"".join(result.model_dump_json().encode() + b"\n" for result in state.results)
         counts = state.counts()
         done = BatchDone(
@@ -123,6 +129,7 @@ class Sender:
             reasons=counts.reasons,
             fences=tuple(state.fences),
             failure=state.failure,
+            most=state.most,
         )
         done = await self.results.record(request.id, batch.number, lines, done)
         await self._put_down(request, batch.spreadsheet, done)
@@ -130,7 +137,7 @@ class Sender:
 
     async def sweep_for(self, request: BulkRequest, batch: PlannedBatch, state: BatchState) -> tuple[int, ...]:
         """Expired fences of the spreadsheet that the batch's next call is to remove; claimed, so that no other call does."""
-        if batch.form != "fenced":
+        if batch.form != "fenced" or not request.fences:
             return ()
         most = SWEPT_WHEN_CROWDED if state.crowded else SWEPT_AT_ONCE
         by = f"{request.id}/{batch.number}"
@@ -154,7 +161,7 @@ class Sender:
         try:
             answer = await self.wire.send(batch.user, call.method, call.target, call.body, at_ns, latest_ns, held)
         except NoReply as error:
-            return Lost(why=str(error))
+            return Lost(why=str(error), slow=isinstance(error, NoReplyInTime))
         return read_reply(answer.status, answer.headers, answer.body)
 
     async def _writing(self, batch: PlannedBatch) -> None:
@@ -182,12 +189,13 @@ class Sender:
         if done.fences:
             await self.fences.put_down(spreadsheet, done.fences, done.at_ns, f"{request.id}/{done.batch}")
 
-    async def _save(self, request: BulkRequest, batch: PlannedBatch, state: BatchState) -> None:
+    async def keep(self, request: BulkRequest, batch: PlannedBatch, state: BatchState) -> None:
+        """The journal is the present state."""
         await self.batches.save_journal(request.id, batch.number, state.frozen())
 
     async def _titles_of(self, request: BulkRequest, lane: int) -> Titles | None:
         key = (request.id, lane)
-        if key not in self._titles:
+        if key not in self._titles or request.grow:  # sizes change, perhaps in another process
             kept = await self.batches.titles(request.id, lane)
             if kept is None:
                 return None
@@ -199,3 +207,8 @@ class Sender:
     async def _keep_titles(self, request: BulkRequest, lane: int, titles: Titles) -> None:
         await self.batches.save_titles(request.id, lane, titles)
         self._titles[request.id, lane] = titles
+
+    async def _keep_sizes(self, request: BulkRequest, lane: int, sizes: dict[int, tuple[int, int]]) -> None:
+        """What the lane's next batches have to know; before the batch is recorded, so that it is done again if that fails."""
+        titles = await self._titles_of(request, lane) or Titles()
+        await self._keep_titles(request, lane, titles.model_copy(update={"grown": titles.grown | sizes}))

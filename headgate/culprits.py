@@ -49,7 +49,8 @@ def suspects_of(part: Part, batch: PlannedBatch, reply: Refused) -> Suspects | N
             return Suspects(alike, each=True)
     alike = tuple(_alike(part, batch, reply.reason, named[0]))
     if alike:
-        return Suspects(alike, each=True)
+        at_fault = {*alike, *(named if len(named) == 1 else ())}
+        return Suspects(tuple(member for member in part.members if member in at_fault), each=True)
     return Suspects(named, each=len(named) == 1)
 
 

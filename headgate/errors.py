@@ -5,6 +5,7 @@ HeadgateError            the docstring is the default message
     InvalidOperation     one bad line of the input: it becomes a dead letter, the others go on
   Unreachable            a service could not be reached: exit code 3
   NoReply                a call ended without a readable answer: its effect is unknown
+    NoReplyInTime        ... because the time for it was over
   StaleToken             the token's time had passed before the request was written: nothing was sent
   NotDelivered           a notification did not arrive, or nobody knows: it is sent again under the same id
   NoToken                no token came within the time that the caller had for it; also a `TimeoutError`
@@ -34,6 +35,10 @@ class Unreachable(HeadgateError):
 
 class NoReply(HeadgateError):
     """The call ended without a readable answer; whether it took effect is unknown."""
+
+
+class NoReplyInTime(NoReply):
+    """No answer came in the time that the API has for one; whether the call took effect is unknown."""
 
 
 class StaleToken(HeadgateError):

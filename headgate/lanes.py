@@ -70,6 +70,7 @@ class Lane:
     resending: bool = False
     passed_by: int = 0
     pressed: bool = False
+    most: int = 0
     latencies_ns: list[int] = field(default_factory=list)
     waiting: list[WaitingToken] = field(default_factory=list)
 
@@ -270,6 +271,7 @@ class Lanes:
             if done.batch == lane.entry.first_batch + lane.position:
                 lane.position += 1
                 lane.learn(done.latency_ns)
+                lane.most = done.most
                 into.done.append(done)
                 into.sent += done.calls
         if not lane.under_way or report.grant_id != lane.grant_id:
@@ -290,6 +292,7 @@ class Lanes:
             return False
         lane.resending = False
         lane.position += 1
+        lane.most = done.most
         return True
 
     def retire(self) -> list[Lane]:
@@ -329,6 +332,7 @@ class Lanes:
                 position=lane.position,
                 resending=lane.resending,
                 latencies_ns=tuple(lane.latencies_ns),
+                most=lane.most,
             )
             for lane in self.active.values()
         )
@@ -341,6 +345,7 @@ class Lanes:
                 lane.position,
                 resending=lane.resending,
                 latencies_ns=list(lane.latencies_ns),
+                most=lane.most,
             )
 
     def __iter__(self) -> Iterator[Lane]:
@@ -396,6 +401,7 @@ def _sending(lane: Lane, tokens: list[WaitingToken], *, few: bool) -> LaneSendin
         more=few and pressed and lane.position + len(tokens) < lane.entry.batches,
         latency_ns=lane.spacing()[0],
         probe=tokens[0].probe,
+        most=lane.most,
     )
 
 

@@ -249,7 +249,8 @@ class BulkRequest(Message):
     """What a caller submits. `id` is the request's; `input_sha256` with project, user, order and cap says what *the same* is.
 
     `max_age_ns`: reads may be served from answers of this age, and their own are kept (0: neither).
-    `stop_after`: so many failed operations pause it, and as many more after each resume (0: none do).
+    `stop_after`: so many failed operations pause it, and as many more after each resume (0: none do). Without `fences` no write
+    carries a mark, and what cannot simply be repeated is not. `grow`: a write beyond a sheet's grid makes the grid larger.
     """
 
     id: str
@@ -267,6 +268,8 @@ class BulkRequest(Message):
     max_attempts: PositiveInt = 8
     max_age_ns: int = 0
     stop_after: int = 0
+    fences: bool = True
+    grow: bool = False
 
 
 Form = Literal["look_up", "fenced", "values_update", "values_append", "read"]
@@ -366,6 +369,7 @@ class LaneSending(Message):
     swept: int = 0
     latency_ns: int = 0
     probe: str = ""
+    most: int = 0
 
 
 class SendLease(Message):
@@ -385,6 +389,7 @@ class SendLease(Message):
 class BatchDone(Message):
     """A batch whose result is recorded: its operations by outcome, the calls that it took, its latency (0: no call was made).
 
+    `most`: later calls of the lane should carry at most so many operations, because larger ones were slow (0: as planned).
     `fences` are the ids that exist in the spreadsheet because of it (`swept` is of older histories). `failure` says why nothing of the lane can be sent after it (the spreadsheet is gone, or closed to the user).
     """
 
@@ -398,6 +403,7 @@ class BatchDone(Message):
     swept: int = 0
     fences: tuple[int, ...] = ()
     failure: str = ""
+    most: int = 0
 
 
 class LaneReport(Message):
@@ -440,6 +446,7 @@ class ResendBatch(Message):
     batch: int
     priority: Priority = "normal"
     cancelled: bool = False
+    most: int = 0
 
 
 class ResendReport(Message):
@@ -728,6 +735,7 @@ class LaneCheckpoint(Message):
     latencies_ns: tuple[int, ...] = ()
     cycles_ns: tuple[int, ...] = ()
     swept: int = 0
+    most: int = 0
 
 
 class ProgressCheckpoint(Message):

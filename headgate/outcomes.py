@@ -4,7 +4,7 @@
    is certain for all time, else "unknown".
 2. The bytes of a part never change. What is split or goes on without a neighbour is a new part with a new fence.
 3. A fenced part of unknown outcome is resent as it is; before it is failed, split or cancelled, its fence is burnt.
-4. An unfenced part is resent after an unknown outcome only if it is idempotent, and not before `ZOMBIE_NS` have passed.
+4. An unfenced part is resent after an unknown outcome only if it may be repeated, and not before `ZOMBIE_NS` have passed.
 5. Waiting for a quota is no attempt.
 6. After `MOST_ALIKE` dead letters for one reason the rest of the batch fails unsent.
 7. A state is a journal: stored by `frozen` before a call leaves, brought back by `resumed`, it goes on with the same bytes.
@@ -14,6 +14,7 @@ Source: design section 5; reference/sheets.md section 3.2.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, assert_never
 
@@ -26,6 +27,7 @@ from headgate.apis.sheets.titles import Titles, titles_from
 from headgate.culprits import suspects_of
 from headgate.models import SECOND_NS, Applied, BulkRequest, PlannedBatch, Throttling
 from headgate.parts import Part, Piece, Purpose, Step, TitlesNeeded
+from headgate.repeating import in_steps, most_after, repeatable
 from headgate.results import Advice, BatchCounts, OperationResult, counted, kind_of_reason
 from headgate.searching import narrowed, released, without
 
@@ -36,13 +38,19 @@ _AFTER_A_ZOMBIE = -1
 LONGEST_WAIT_NS = 64 * SECOND_NS
 MOST_SALTS = 5
 MOST_ALIKE = 20
+#: So many attempts before the last a call that is only ever answered with 503 is halved: it may be too complex.
+PERHAPS_TOO_MUCH = 2
+_BEYOND = re.compile(r"exceeds grid limits|beyond the last requested (?:row|column)", re.IGNORECASE)
 #: A fence that is to go lives 15 minutes at the most: so long a batch waits for room, and a little longer.
 ROOM_AFTER_NS = 30 * SECOND_NS
 MOST_CROWDED = 40
 
 
 class BatchState(BaseModel):
-    """One batch on its way. `fences` are ids that exist now because of it, `swept` those that it removed."""
+    """One batch on its way. `fences` are ids that exist now because of it, `swept` those that it removed.
+
+    `most`: how many operations a call of its lane should carry (0: as planned); `grids`: the sizes that it gave to sheets.
+    """
 
     parts: list[Part] = []
     settled: dict[int, OperationResult] = {}
@@ -54,22 +62,24 @@ class BatchState(BaseModel):
     titles: Titles | None = None
     failure: str = ""
     found: dict[str, int] = {}
+    most: int = 0
+    grids: dict[int, tuple[int, int]] = {}
     _batch: PlannedBatch = PrivateAttr()
     _request: BulkRequest = PrivateAttr()
 
     # --- beginning, journal, end
 
     @classmethod
-    def fresh(cls, batch: PlannedBatch, request: BulkRequest) -> BatchState:
-        """A batch of which nothing was ever sent."""
+    def fresh(cls, batch: PlannedBatch, request: BulkRequest, most: int = 0) -> BatchState:
+        """A batch of which nothing was ever sent, in calls of at most `most` operations (0: in one)."""
         members = range(len(batch.operations))
         if batch.form == "look_up":
             groups: list[tuple[int, ...]] = [()]
         elif batch.form == "values_append":
             groups = [(member,) for member in members]
         else:
-            groups = [tuple(members)] if members else []
-        state = cls(parts=[Part(name=str(number), members=group) for number, group in enumerate(groups)])
+            groups = in_steps(members, most)
+        state = cls(parts=[Part(name=str(number), members=group) for number, group in enumerate(groups)], most=most)
         state.names = len(groups)
         state._batch, state._request = batch, request
         return state
@@ -90,6 +100,13 @@ class BatchState(BaseModel):
             state._lose(state.parts[0])
         return state
 
+    @property
+    def _fenced(self) -> bool:
+        return self._batch.form == "fenced" and self._request.fences
+
+    def _repeatable(self, part: Part) -> bool:
+        return repeatable(self._batch.form, (self._batch.operations[member] for member in part.members))
+
     def frozen(self) -> bytes:
         """The journal: everything but the plan, with the bytes of the calls."""
         return self.model_dump_json(exclude_defaults=True).encode()
@@ -108,6 +125,11 @@ class BatchState(BaseModel):
     def crowded(self) -> bool:
         """The spreadsheet has no room for the next call's fence: `next_step` wants old ones to remove."""
         return bool(self.parts) and self.parts[0].full
+
+    @property
+    def simply_goes_on(self) -> bool:
+        """What is left is to be sent like any batch: nothing is unknown, and nothing has to be waited for."""
+        return bool(self.parts) and (self.parts[0].next_purpose, self.parts[0].unknown) == ("send", False)
 
     @property
     def retried(self) -> int:
@@ -149,6 +171,7 @@ class BatchState(BaseModel):
         part = self._part_of(step)
         part.in_flight = True
         part.attempts += 1
+        part.sent_ns = now_ns
         part.burn_sent = part.burn_sent or step.purpose == "burn"
         self.calls += 1
 
@@ -180,12 +203,11 @@ class BatchState(BaseModel):
             case Busy() | Lost():
                 if reply.applied == "unknown" and step.purpose == "send" and step.call.kind == "write":
                     part.unknown = True
-                slow = step.purpose == "send" and isinstance(reply, Busy) and reply.slow
-                return self._again(part, reply.why, now_ns, slow=slow)
+                return self._again(part, reply.why, now_ns, slow=step.purpose == "send" and self._too_much(part, reply))
             case Answered() | Refused() | TooLarge():
                 if step.purpose == "sweep":
                     return self._cleared(part, reply)
-                if isinstance(reply, Refused) and reply.crowded and self._batch.form == "fenced":
+                if isinstance(reply, Refused) and reply.crowded and self._fenced:
                     return self._wait_for_room(part, reply)
                 if step.purpose == "send":
                     return self._sent(part, reply, now_ns)
@@ -203,20 +225,22 @@ class BatchState(BaseModel):
         for part in front:
             if not part.unknown:
                 self._drop(part, reason)
-            elif self._batch.form != "fenced":
+            elif not self._fenced:
                 self._settle(part.members, "failed", "unknown", reason)
             elif part.purpose == "send":
                 part.turn_to("burn", "cancel", reason)
             else:
                 part.then, part.reason = "cancel", reason
-        self.parts = [part for part in front if part.unknown and self._batch.form == "fenced"]
+        self.parts = [part for part in front if part.unknown and self._fenced]
 
     # --- replies to a send
 
     def _sent(self, part: Part, reply: Answered | Refused | TooLarge, now_ns: int) -> Advice:
         if isinstance(reply, Answered):
+            took_ns = now_ns - part.sent_ns
+            self.most = most_after(self.most, len(part.members), took_ns, len(self._batch.operations))
             return self._succeeded(part, reply.body, now_ns)
-        if part.unknown and self._batch.form == "fenced":
+        if part.unknown and self._fenced:
             if isinstance(reply, TooLarge):
                 part.turn_to("burn", "split", reply.reason)
             elif reply.fence_refused:
@@ -260,7 +284,8 @@ class BatchState(BaseModel):
 
     def _stands(self, part: Part) -> None:
         """The part took effect: its fence exists and what it swept does not."""
-        if self._batch.form == "fenced":
+        self.grids |= part.grids
+        if self._fenced:
             self.fences.append(part.fence(self._batch, self._request.nonce).id)
             self.swept += part.sweep
 
@@ -275,7 +300,7 @@ class BatchState(BaseModel):
         if reply.scope == "spreadsheet" or self._batch.form == "look_up":
             whose = f"user {self._batch.user!r} may not do this in spreadsheet {self._batch.spreadsheet}: "
             return self._fail_everything((whose if reply.status == 403 else "") + reply.reason)
-        if reply.fence_refused:
+        if reply.fence_refused and self._fenced:
             return self._salt_anew(part, reply.reason)
         suspects = suspects_of(part, self._batch, reply)
         if suspects is None:  # an old fence that is not there any more: leave the sweeping, not the operations
@@ -283,7 +308,10 @@ class BatchState(BaseModel):
         if not suspects.each:
             first = part.members.index(suspects.members[0])
             return self._replace(narrowed(part, first, first + len(suspects.members), self._held()), reply.reason)
-        self._settle(suspects.members, "failed", self._never(part), reply.reason)
+        reason = reply.reason
+        if _BEYOND.search(reason) and not self._request.grow:
+            reason += "; submit with --grow to make the sheet larger"
+        self._settle(suspects.members, "failed", self._never(part), reason)
         kind = kind_of_reason(reply.reason)
         self.found[kind] = self.found.get(kind, 0) + 1
         if self.found[kind] >= MOST_ALIKE:
@@ -385,25 +413,32 @@ class BatchState(BaseModel):
         return Advice(why="the credential was not accepted: once more with a fresh one", benign=True)
 
     def _again(self, part: Part, why: str, now_ns: int, slow: bool = False) -> Advice:
-        form = self._batch.form
-        if form == "values_append" and part.unknown:
+        unsafe = part.unknown and not self._fenced
+        if unsafe and not self._repeatable(part):
             self._lose(part)
-            return Advice(wait_ns=ZOMBIE_NS, why=f"{why}; the lane rests, the append may still land")
+            return Advice(wait_ns=ZOMBIE_NS, why=f"{why}; the lane rests, the call may still land")
         if part.attempts >= self._request.max_attempts:
             return self._give_up(part, f"given up after {part.attempts} attempts: {why}")
-        if slow and part.attempts > 1 and len(part.members) > 1:
-            if form == "read":
-                return self._split(part, why)
-            if form == "fenced" and part.unknown:
+        if slow and len(part.members) > 1:
+            self.most = max(1, len(part.members) // 2)
+            if part.unknown and self._fenced:
                 part.turn_to("burn", "split", why)
                 return Advice(wait_ns=SECOND_NS, why=f"{why}; too slow as one call")
-        if form == "values_update" and part.unknown:
+            self._split(part, why)
+            part = self.parts[0]
+        if unsafe:
             part.not_before_ns = now_ns + ZOMBIE_NS
             return Advice(wait_ns=ZOMBIE_NS, why=f"{why}; the call may still land")
-        return Advice(wait_ns=min(LONGEST_WAIT_NS, SECOND_NS << min(part.attempts - 1, 6)), why=why)
+        return Advice(wait_ns=min(LONGEST_WAIT_NS, SECOND_NS << min(max(part.attempts - 1, 0), 6)), why=why)
+
+    def _too_much(self, part: Part, reply: Busy | Lost) -> bool:
+        """The second answer that took too long, or so many failures that the call may be too complex (both are a 503)."""
+        if reply.slow:
+            return part.attempts > 1
+        return isinstance(reply, Busy) and part.attempts >= max(2, self._request.max_attempts - PERHAPS_TOO_MUCH)
 
     def _give_up(self, part: Part, reason: str) -> Advice:
-        if self._batch.form == "fenced" and part.unknown:
+        if self._fenced and part.unknown:
             if part.purpose != "send":
                 return self._leave_open(part, reason)
             part.turn_to("burn", "fail", reason)
@@ -419,13 +454,14 @@ class BatchState(BaseModel):
         part.in_flight = False
         if part.next_purpose == "send" and self._batch.form not in ("read", "look_up"):
             part.unknown = True
-            if self._batch.form == "values_update":
-                part.not_before_ns = _AFTER_A_ZOMBIE
-            if self._batch.form == "values_append":
-                self._settle(
-                    part.members, "failed", "unknown", "the answer was lost, and repeating could write it twice"
-                )
+            if self._fenced:
+                return
+            if not self._repeatable(part):
+                lost = "the answer was lost, and repeating could write it twice"
+                self._settle(part.members, "failed", "unknown", lost)
                 self.parts.remove(part)
+            if self.parts:
+                self.parts[0].not_before_ns = part.sent_ns + ZOMBIE_NS if part.sent_ns else _AFTER_A_ZOMBIE
 
     # --- parts
 
@@ -435,9 +471,9 @@ class BatchState(BaseModel):
         return part
 
     def _freeze(self, part: Part, titles: Titles | None, sweep: Sequence[int]) -> None:
-        if self._batch.form == "fenced" and not self.sweep_taken and sweep:
+        if self._fenced and not self.sweep_taken and sweep:
             part.sweep = tuple(sweep)
-        composed = part.freeze(self._batch, self._request.nonce, titles)
+        composed = part.freeze(self._batch, self._request, titles, self.grids)
         self.sweep_taken = True
         for place, reason in composed.refused.items():
             self._settle((part.members[place],), "failed", self._never(part), reason)
@@ -468,7 +504,7 @@ class BatchState(BaseModel):
         heirs = []
         for piece in pieces:
             if piece.members:
-                heirs.append(front.heir(str(self.names), piece, tainted=front.unknown and self._batch.form != "fenced"))
+                heirs.append(front.heir(str(self.names), piece, tainted=front.unknown and not self._fenced))
                 self.names += 1
         taken = 2 if held is not None and joined.issuperset(held.members) else 1
         self.parts[:taken] = heirs

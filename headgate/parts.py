@@ -7,10 +7,12 @@
    the size of a step behind dead letters, a dead letter came right before, it waits behind another part of the same search.
 5. `full` says that there is no room for the fence, `crowded` how often that was so; `clearing` are old fences that go first,
    in a call of their own.
+6. `grids` are the sizes of the sheets once the part has taken effect, where the request may make them larger.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -26,10 +28,11 @@ from headgate.apis.sheets.compose import (
     sheet_key,
 )
 from headgate.apis.sheets.fences import Fence
+from headgate.apis.sheets.grids import Grids
 from headgate.apis.sheets.replies import Refused
 from headgate.apis.sheets.titles import Titles, needs_titles
 from headgate.errors import HeadgateError
-from headgate.models import Message, PlannedBatch
+from headgate.models import BulkRequest, Message, PlannedBatch
 
 Purpose = Literal["send", "fence_look_up", "burn", "sweep"]
 Then = Literal["", "refuse", "fail", "split", "cancel"]
@@ -87,6 +90,8 @@ class Part(BaseModel):
     crowded: int = 0
     full: bool = False
     clearing: tuple[int, ...] = ()
+    grids: dict[int, tuple[int, int]] = {}
+    sent_ns: int = 0
 
     @property
     def next_purpose(self) -> Purpose:
@@ -97,14 +102,22 @@ class Part(BaseModel):
         """The fence of this part; the same whenever it is asked for."""
         return Fence.of(nonce, batch.spreadsheet, batch.lane, batch.number, self.name, self.salt)
 
-    def freeze(self, batch: PlannedBatch, nonce: str, titles: Titles | None) -> Composed:
+    def freeze(
+        self,
+        batch: PlannedBatch,
+        request: BulkRequest,
+        titles: Titles | None,
+        grids: Mapping[int, tuple[int, int]] | None = None,
+    ) -> Composed:
         """Composes the call, once; what could not be composed leaves the part. Raises TitlesNeeded without the titles."""
         operations = [batch.operations[member] for member in self.members]
         for member in self.members:
             self._find_sheet(batch, member, titles)
         local = {place: self.sheets[member] for place, member in enumerate(self.members) if member in self.sheets}
-        fence = self.fence(batch, nonce) if batch.form == "fenced" else None
-        composed = compose(operations, batch.form, batch.spreadsheet, local, fence, self.sweep)
+        fence = self.fence(batch, request.nonce) if batch.form == "fenced" and request.fences else None
+        sizes = Grids((titles.sizes() if titles else {}) | dict(grids or {})) if request.grow else None
+        composed = compose(operations, batch.form, batch.spreadsheet, local, fence, self.sweep, sizes)
+        self.grids = sizes.sizes if sizes is not None else {}
         self.call = composed.call
         self.owners = tuple(tuple(self.members[place] for place in owner) for owner in composed.owners)
         return composed

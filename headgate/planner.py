@@ -118,7 +118,8 @@ class Planner:
             lane = self._lanes[key] = _Lane(LaneDraft(key))
         operation = lane.names.settle(operation, self._request.nonce) if kind == "write" else operation
         lane.draft.operations += 1
-        lane.wants_titles = lane.wants_titles or needs_titles(operation, form)
+        sized = self._request.grow and form == "fenced" and operation.op != "request"
+        lane.wants_titles = lane.wants_titles or sized or needs_titles(operation, form)
         closed = self._add_read(lane, operation) if kind == "read" else self._add_write(lane, operation, form)
         if self._waiting > MOST_WAITING:
             closed += self._relieve()

@@ -4,6 +4,7 @@
     HEADGATE_CREDENTIALS           a TOML file of users, see `activities.credentials`; default: Google's own look-up
     HEADGATE_STORE                 a folder, or a URL with s3://, gs:// or az://; default: the user's data folder
     HEADGATE_CACHE                 what can be made again, the server's binary for instance; default: the user's cache folder
+    HEADGATE_FENCES                off: requests are submitted without fences, should the API not honour them; default on
     HEADGATE_ALLOW_FOREIGN_HOST    1 lets credentials other than static tokens go to a host that is not Google's
     HEADGATE_ALERT_WEBHOOK         the https address that is told of alerts; default: nobody
     HEADGATE_ALERT_KEY_FILE        a file with the key that signs what is told there
@@ -34,7 +35,7 @@ LOOPBACK: Final = "127.0.0.1"
 #: The worker's processes; each serves its metrics on a port of its own.
 PROCESSES: Final = 3
 _YES: Final = frozenset({"1", "true", "yes", "on"})
-_NO: Final = frozenset({"", "0", "false", "no", "off"})
+_NO: Final = frozenset({"0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,7 @@ class Settings:
     credentials: Path | None = field(default=None, repr=False)
     store: str = field(repr=False)
     cache_dir: Path
+    fences: bool = True
     allow_foreign_host: bool = False
     alert_webhook: WebhookSettings | None = None
     metrics_port: int | None = None
@@ -102,6 +104,7 @@ class Settings:
             credentials=Path(credentials).expanduser() if credentials else None,
             store=environ.get("HEADGATE_STORE") or str(_user_dir(environ, platform, "data") / "store"),
             cache_dir=Path(environ.get("HEADGATE_CACHE") or _user_dir(environ, platform, "cache")).expanduser(),
+            fences=_yes_or_no(environ, "HEADGATE_FENCES", default=True),
             allow_foreign_host=_yes_or_no(environ, "HEADGATE_ALLOW_FOREIGN_HOST"),
             alert_webhook=WebhookSettings.from_environ(environ),
             metrics_port=_metrics_port(environ),
@@ -181,8 +184,10 @@ def _ip_address(environ: Mapping[str, str], name: str) -> str:
         raise InvalidRequest(f"{name} is {said[:40]!r}: set it to an IP address, {LOOPBACK} or 0.0.0.0.") from None
 
 
-def _yes_or_no(environ: Mapping[str, str], name: str) -> bool:
+def _yes_or_no(environ: Mapping[str, str], name: str, *, default: bool = False) -> bool:
     said = environ.get(name, "").strip().lower()
+    if not said:
+        return default
     if said not in _YES | _NO:
         raise InvalidRequest(f"{name} is {said[:40]!r}: set it to 1 or 0.")
     return said in _YES

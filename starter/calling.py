@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
 
 from activities.clock import ServerClock
 from activities.credentials import Credentials
@@ -18,7 +17,7 @@ from headgate.settings import Settings
 from starter.tokens import Tokens, headgate_tokens
 
 #: Without a project's limiter calls are so far apart that they stay below Google's default of 60 a minute.
-PACE_S: Final = 1.1
+PACE_S = 1.1
 
 
 @dataclass(slots=True)
@@ -29,7 +28,6 @@ class Caller:
     user: str
     spreadsheet: str
     project: str | None
-    pace_s: float
     clock: ServerClock
     _contexts: AsyncExitStack
     _tokens: dict[Kind, Tokens] = field(default_factory=dict)
@@ -43,7 +41,7 @@ class Caller:
 
     async def _token(self, kind: Kind) -> tuple[int, int]:
         if self.project is None:
-            await asyncio.sleep(max(0.0, self._last_s + self.pace_s - time.monotonic()))
+            await asyncio.sleep(max(0.0, self._last_s + PACE_S - time.monotonic()))
             self._last_s = time.monotonic()
             now = time.time_ns()
             return now, now + SECOND_NS
@@ -55,13 +53,11 @@ class Caller:
 
 
 @asynccontextmanager
-async def calling(
-    settings: Settings, user: str, spreadsheet: str, project: str | None, pace_s: float = PACE_S
-) -> AsyncIterator[Caller]:
+async def calling(settings: Settings, user: str, spreadsheet: str, project: str | None) -> AsyncIterator[Caller]:
     """A caller with the credentials that the settings name; tokens that it did not use go back at the end."""
     credentials = Credentials.read(
         settings.credentials, settings.sheets_url, allow_foreign_host=settings.allow_foreign_host
     )
     clock = ServerClock()
     async with open_wire(settings.sheets_url, credentials, clock) as wire, AsyncExitStack() as contexts:
-        yield Caller(wire, user, spreadsheet, project, pace_s, clock, contexts)
+        yield Caller(wire, user, spreadsheet, project, clock, contexts)

@@ -18,7 +18,7 @@ import typer
 from typer.exceptions import TyperException
 
 from headgate.errors import HeadgateError, InvalidRequest
-from starter import fencing, limiting, looking, preview, purging, retrying, serving, steering, submitting
+from starter import fencing, limiting, looking, preview, purging, retrying, serving, steering, submitting, verifying
 from starter.surroundings import Surroundings
 
 DONE: Final = 0
@@ -54,6 +54,7 @@ app.command("server")(serving.server_command)
 app.command("emulator")(serving.emulator_command)
 app.command("demo")(serving.demo_command)
 app.command("doctor")(serving.doctor_command)
+app.command("verify-google")(verifying.verify_google_command)
 
 
 def main() -> NoReturn:

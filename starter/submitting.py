@@ -48,6 +48,9 @@ PerCall = Annotated[
 StopAfter = Annotated[
     int, typer.Option(min=0, metavar="N", help="Pause once so many operations have failed; 0: never.")
 ]
+MayGrow = Annotated[
+    bool, typer.Option("--grow", help="A write beyond a sheet's grid makes the grid larger instead of failing.")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,8 @@ class Wish:
     operations_per_call: int = 0
     max_age_s: int = 0
     stop_after: int = 0
+    grow: bool = False
+    fences: bool = True
 
     def checked(self) -> Wish:
         """The wish itself, if every name in it can be one."""
@@ -100,6 +105,8 @@ async def submit(
         submitted_at_ns=time.time_ns(),
         nonce=secrets.token_hex(8),
         stop_after=wish.stop_after,
+        grow=wish.grow,
+        fences=wish.fences,
     )
     summary = f"{name} · {stored.lines:,} lines · project {wish.project}"
     return await service.submit(request, summary=summary)
@@ -134,6 +141,7 @@ def submit_command(
         ),
     ] = 0,
     stop_after: StopAfter = 0,
+    grow: MayGrow = False,
     spreadsheet: Spreadsheet = None,
     sheet: SheetTitle = None,
     mode: CsvMode = None,
@@ -158,6 +166,8 @@ def submit_command(
         operations_per_call=operations_per_call,
         max_age_s=max_age,
         stop_after=stop_after,
+        grow=grow,
+        fences=surroundings.settings.fences,
     ).checked()
     table = destination(spreadsheet, sheet, mode, types, delimiter, formulas)
     code = waiting_for(_submit(surroundings, file, table, wish, wait=wait, as_json=as_json))

@@ -296,6 +296,7 @@ class BulkRequestWorkflow:
                     batch=lane.entry.first_batch + lane.position,
                     priority=self._priority,
                     cancelled=bool(self._cancelled_by),
+                    most=lane.most,
                 )
                 self._resends[number] = self._do(self._resend_one(number, order))
 

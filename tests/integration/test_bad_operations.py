@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from headgate.models import ProgressView
+import pytest
+
+from headgate import repeating
+from headgate.models import SECOND_NS, ProgressView
 from tests.eventually import eventually
 from tests.integration.stack import Handle, Stack, append
 
@@ -91,3 +94,65 @@ async def test_lines_that_were_refused_while_planning_count_as_failures(stack: S
     assert stack.calls("misread") == []
     await handle.signal("resume")
     assert (await asyncio.wait_for(handle.result(), 60)).operations.succeeded == 1
+
+
+async def test_writes_beyond_the_grid_make_room_first_where_they_may(stack: Stack) -> None:
+    """A batch for each write: what one has added the next one knows, so that the grid is as large as it has to be."""
+    stack.spreadsheets("growing", "fixed")
+    project = await stack.project()
+    lines: list[dict[str, object]] = []
+    for n in range(1, 6):
+        for spreadsheet in ("growing", "fixed"):
+            place = f"Orders!A{n * 1000}:B{n * 1000}"
+            line = {"id": f"{spreadsheet}{n}", "op": "update", "spreadsheet": spreadsheet, "range": place}
+            lines.append({**line, "values": [[f"{spreadsheet}{n}", n]]})
+    growing = [line for line in lines if line["spreadsheet"] == "growing"]
+    handle = await stack.submit(project, growing, operations_per_call=1, grow=True)
+    assert (await asyncio.wait_for(handle.result(), 60)).operations.succeeded == 5
+    assert stack.counted("growing") == {f"growing{n}": 1 for n in range(1, 6)}
+    assert stack.emulator.library.get("growing").sheets[0].row_count == 5000
+    fixed = [line for line in lines if line["spreadsheet"] == "fixed"]
+    handle = await stack.submit(project, fixed, operations_per_call=1)
+    view = await asyncio.wait_for(handle.result(), 60)
+    assert (view.operations.succeeded, view.operations.failed) == (1, 4)
+    assert stack.emulator.library.get("fixed").sheets[0].row_count == 1000
+
+
+async def test_after_a_slow_answer_later_batches_of_the_lane_are_smaller(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three batches of eight, the first is slow: one call, then two for each of the others; every row stands once."""
+    monkeypatch.setattr(repeating, "SLOW_NS", 3 * SECOND_NS)
+    monkeypatch.setattr(repeating, "QUICK_NS", 0)
+    stack.spreadsheets("slow")
+    project = await stack.project()
+    lines = [append(f"s{n}", "slow") for n in range(24)]
+    with stack.faults({"kind": "write", "spreadsheet": "slow", "nth": 1, "effect": "delay", "seconds": 4}):
+        handle = await stack.submit(project, lines, operations_per_call=8)
+        view = await asyncio.wait_for(handle.result(), 60)
+    assert view.operations.succeeded == 24
+    assert stack.counted("slow") == {f"s{n}": 1 for n in range(24)}
+    assert len([call for call in stack.calls("slow") if call["kind"] == "write"]) == 5
+
+
+async def test_without_fences_nothing_is_doubled_and_what_is_unknown_says_so(stack: Stack) -> None:
+    """An answer lost after the apply: its rows stand once and are `unknown`, the others go on; no mark is left."""
+    stack.spreadsheets("bare")
+    project = await stack.project()
+    lines = [append(f"b{n}", "bare") for n in range(6)]
+    with stack.faults({"kind": "write", "spreadsheet": "bare", "nth": 3, "effect": "close", "when": "after"}):
+        handle = await stack.submit(project, lines, operations_per_call=1, fences=False)
+
+        async def three_are_settled() -> bool:
+            counts = (await stack.view(handle)).operations
+            return counts.succeeded + counts.failed >= 2
+
+        await eventually(three_are_settled, timeout=30)
+        await eventually(lambda: len(stack.calls("bare")) >= 4, timeout=30)
+    await asyncio.sleep(3)
+    assert stack.counted("bare") == {f"b{n}": 1 for n in range(3)}, "the lane rests: the lost call may still land"
+    assert stack.emulator.library.get("bare").metadata == {}
+    await handle.signal("cancel_request")
+    await asyncio.wait_for(handle.result(), 60)
+    results = await stack.results(handle, closed=True)
+    assert [results[f"b{n}"]["applied"] for n in range(6)] == ["yes", "yes", "unknown", "no", "no", "no"]

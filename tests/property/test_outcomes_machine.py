@@ -166,6 +166,7 @@ class OneBatch(RuleBasedStateMachine):
         names_the_culprit=st.booleans(),
         max_attempts=st.integers(1, 4),
         eventful=st.sampled_from([False, False, False, True]),
+        fences=st.sampled_from([True, True, False]),
     )
     def begin(
         self,
@@ -176,10 +177,11 @@ class OneBatch(RuleBasedStateMachine):
         names_the_culprit: bool,
         max_attempts: int,
         eventful: bool,
+        fences: bool = True,
     ) -> None:
         operations = operations_for(form, count, pattern)
         self.batch = PlannedBatch(number=4, lane=2, form=form, user="u", spreadsheet="S", operations=operations)
-        self.request = BulkRequest(id="r", project="p", nonce="n", max_attempts=max_attempts)
+        self.request = BulkRequest(id="r", project="p", nonce="n", max_attempts=max_attempts, fences=fences)
         self.state = BatchState.fresh(self.batch, self.request)
         self.journal = b""
         self.api = NaiveApi(bad, names_the_culprit)
@@ -242,7 +244,7 @@ class OneBatch(RuleBasedStateMachine):
     def wait_for(self, step: Step) -> None:
         self.now = max(self.now, step.not_before_ns)
         self.api.land(self.now)
-        if self.batch.form == "values_update":
+        if self.batch.form != "fenced" or not self.request.fences:
             assert not self.api.zombies, "nothing is written while an earlier unfenced write may still land"
 
     def one_call(self, fault: Fault) -> None:
@@ -279,7 +281,7 @@ class OneBatch(RuleBasedStateMachine):
             self.api.zombies.append((self.now + LATEST_NS, step.call))
         self.sent.setdefault((step.part, step.purpose), (step.call.target, step.call.body))
         self.state = BatchState.resumed(self.batch, self.request, journal)
-        self.now += 30 * SECOND_NS if self.batch.form != "values_append" else LATEST_NS
+        self.now += LATEST_NS if self.state.finished else 30 * SECOND_NS
 
     @rule(bad=st.frozensets(st.integers(0, 5), max_size=2))
     def somebody_changes_what_is_possible(self, bad: frozenset[int]) -> None:
@@ -335,14 +337,15 @@ class OneBatch(RuleBasedStateMachine):
         assert [result.line for result in results] == [operation.line for operation in self.batch.operations]
         for place, result in enumerate(results):
             if self.batch.form != "read":
-                self.judge(result.outcome, result.applied, self.api.applied[place])
+                self.judge(place, result.outcome, result.applied, self.api.applied[place])
             else:
                 assert result.applied == ("yes" if result.outcome == "succeeded" else "no")
         counts = self.state.counts()
         assert counts.succeeded + counts.failed + counts.unprocessed == len(results)
 
-    def judge(self, outcome: str, applied: str, times: int) -> None:
-        if self.batch.form != "values_update":
+    def judge(self, place: int, outcome: str, applied: str, times: int) -> None:
+        repeatable = not self.request.fences and self.batch.operations[place].op == "update"
+        if self.batch.form != "values_update" and not repeatable:
             assert times <= 1, "applied at most once"
         if outcome == "succeeded":
             assert (applied, bool(times)) == ("yes", True)
@@ -372,6 +375,7 @@ test_every_operation_ends_once_and_is_applied_at_most_once = OneBatch.TestCase
     faults=st.lists(st.sampled_from(("none", "none", *DOUBTFUL, *FAULTS)), min_size=1, max_size=8),
     stale=st.booleans(),
     foreign=st.booleans(),
+    fences=st.booleans(),
 )
 def test_the_same_for_a_short_story_of_faults(
     form: Form,
@@ -384,9 +388,10 @@ def test_the_same_for_a_short_story_of_faults(
     faults: list[Fault],
     stale: bool,
     foreign: bool,
+    fences: bool,
 ) -> None:
     story = OneBatch()
-    story.begin(form, count, pattern, bad, names_the_culprit, max_attempts, False)
+    story.begin(form, count, pattern, bad, names_the_culprit, max_attempts, False, fences)
     story.stale = stale
     if foreign:
         story.api.fences[Fence.of("n", "S", 2, 4, "0", 0).id] = "foreign"

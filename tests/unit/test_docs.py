@@ -54,7 +54,7 @@ def shell_lines() -> Iterator[tuple[str, str]]:
 
 def test_there_is_something_to_check() -> None:
     assert len(list(shell_lines())) > 20
-    assert len(COMMANDS) == 21
+    assert len(COMMANDS) > 17
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

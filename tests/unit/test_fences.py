@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 from activities.fences import FENCE_LIVES_NS, Fences
 from activities.store import Store
 from benchmarks.bad_operations import NOW_NS, TITLES, CountingEmulator, append, planned
-from headgate.apis.sheets.compose import Call, compose_sweep
+from headgate.apis.sheets.compose import compose_requests
 from headgate.apis.sheets.fences import Fence
 from headgate.apis.sheets.replies import Answered, Lost
 from headgate.models import SECOND_NS, BulkRequest
 from headgate.outcomes import MOST_CROWDED, BatchState
+from tests.unit.fake_service import ran
 
 LATER = NOW_NS + FENCE_LIVES_NS
 REQUEST = BulkRequest(id="r", project="p", nonce="n")
@@ -106,15 +108,12 @@ def test_whoever_sweeps_no_fence_is_removed_twice_and_none_too_early(
 def crowd(emulator: CountingEmulator) -> list[int]:
     """As many fences as the spreadsheet has room for."""
     ids: list[int] = []
-    while isinstance(emulator.ask(_alone(fence := Fence.of("others", "S", 0, len(ids), "0"))), Answered):
+    while isinstance(
+        emulator.ask(compose_requests("S", [(fence := Fence.of("others", "S", 0, len(ids), "0")).request()])), Answered
+    ):
         ids.append(fence.id)
     emulator.calls = 0
     return ids
-
-
-def _alone(fence: Fence) -> Call:
-    call = compose_sweep("S", [fence.id])
-    return call.model_copy(update={"body": json.dumps({"requests": [fence.request()]}).encode()})
 
 
 def play(emulator: CountingEmulator, state: BatchState, sweeps: list[tuple[int, ...]], now: int = NOW_NS) -> list[int]:
@@ -191,3 +190,20 @@ def test_a_crowded_batch_goes_on_after_a_restart() -> None:
         state.learn(step, emulator.ask(step.call), NOW_NS)
     assert [result.outcome for result in state.results] == ["succeeded"]
     assert sorted(state.swept) == sorted(old[:3])
+
+
+async def test_the_command_lists_what_is_known_without_a_call(tmp_path: Path) -> None:
+    known = Fences(Store.open(str(tmp_path)))
+    await known.put_down("s1", [1, 2], 1_700_000_000 * SECOND_NS, "r/1")
+    await known.put_down("s2", [3], time.time_ns(), "r/2")
+    environ = {"HEADGATE_STORE": str(tmp_path), "HEADGATE_SHEETS_URL": "http://127.0.0.1:9"}
+    found = await asyncio.to_thread(ran, "fences", "list", "--json", environ=environ)
+    assert (found.code, found.err) == (0, "")
+    assert [(one["spreadsheet"], one["alive"], one["expired"]) for one in found.documents] == [
+        ("s1", 2, 2),
+        ("s2", 1, 0),
+    ]
+    assert found.documents[0]["oldest_at"] == "2023-11-14T22:13:20Z"
+    listed = await asyncio.to_thread(ran, "fences", "list", "--spreadsheet", "s1", environ=environ)
+    assert listed.out == "s1: 2 marks, 2 of them expired\n"
+    assert (await asyncio.to_thread(ran, "fences", "list", "--spreadsheet", "..", environ=environ)).code == 2

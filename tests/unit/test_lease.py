@@ -61,6 +61,8 @@ class Sender:
         self.sent.append(batch.number)
         if happens == "busy":
             return Advice(wait_ns=1, why="busy")
+        if happens == "a part":
+            return Advice()
         state.parts = []
         return Advice()
 
@@ -121,6 +123,22 @@ async def test_a_call_worth_repeating_stops_its_lane_only(happens: Any, unused: 
     assert reports[0].done == ()
     assert reports[0].unused == unused
     assert len(reports[1].done) == 2
+
+
+async def test_a_batch_of_several_calls_goes_on_with_the_next_token() -> None:
+    """Two calls for the first batch, one for the second; the third waits for other tokens."""
+    sender = Sender({0: ["a part", "ok"]})
+    reports, _ = await run(sender, lane(0, 0, 1, 2))
+    assert sender.sent == [0, 0, 1]
+    assert [d.batch for d in reports[0].done] == [0, 1]
+    assert (reports[0].rescue, reports[0].unused) == (-1, ())
+
+
+async def test_a_batch_that_needs_more_calls_than_there_are_tokens_is_rescued() -> None:
+    """What was begun has a journal, and goes on by bookings."""
+    reports, _ = await run(Sender({0: ["ok"], 1: ["a part", "a part"]}), lane(0, 0, 1))
+    assert [d.batch for d in reports[0].done] == [0]
+    assert reports[0].rescue == 1
 
 
 async def test_a_lane_that_fails_does_not_cut_off_the_others_calls() -> None:

@@ -23,7 +23,7 @@ from benchmarks.bad_operations import (
     too_long,
     update,
 )
-from headgate.apis.sheets.compose import _batch_update
+from headgate.apis.sheets.compose import compose_requests
 from headgate.apis.sheets.titles import Sheet, Titles
 from headgate.outcomes import MOST_ALIKE
 
@@ -32,7 +32,7 @@ THOUSAND = 1000
 
 def prepare(emulator: CountingEmulator, *requests: dict[str, Any]) -> None:
     """Changes the spreadsheet beforehand."""
-    emulator.ask(_batch_update("S", requests))
+    emulator.ask(compose_requests("S", requests))
     emulator.calls = 0
 
 

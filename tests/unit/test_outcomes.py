@@ -308,6 +308,89 @@ def test_a_look_up_brings_the_titles_or_says_why_not() -> None:
         assert state.failure
 
 
+def timed(state: BatchState, reply: Reply, took_s: int) -> None:
+    """One call whose answer takes so long."""
+    step = state.next_step(TITLES, NOW)
+    assert step is not None
+    state.sending(step, NOW)
+    state.learn(step, reply, NOW + took_s * SECOND_NS)
+
+
+def test_slow_answers_make_later_calls_smaller_and_quick_ones_larger_again() -> None:
+    state = BatchState.fresh(batch("fenced", 8), REQUEST)
+    timed(state, OK, 70)
+    assert (state.finished, state.most) == (True, 4)
+    state = BatchState.fresh(batch("fenced", 8), REQUEST, 4)
+    assert [len(part.members) for part in state.parts] == [4, 4]
+    timed(state, OK, 40)
+    timed(state, OK, 61)
+    assert (state.finished, state.most) == (True, 2)
+    state = BatchState.fresh(batch("fenced", 8), REQUEST, 2)
+    timed(state, OK, 1)
+    assert state.most == 4
+    state = BatchState.fresh(batch("fenced", 8), REQUEST, 4)
+    timed(state, OK, 14)
+    assert state.most == 0, "as planned again"
+
+
+@pytest.mark.parametrize("slow", [SLOW, Lost("no answer in time", slow=True)])
+@pytest.mark.parametrize("form", ["fenced", "values_update", "read"])
+def test_what_is_too_slow_twice_goes_in_halves_and_later_batches_too(form: Form, slow: Reply) -> None:
+    state = BatchState.fresh(batch(form, 4), REQUEST)
+    play(state, [("send", slow), ("send", slow)])
+    if form == "fenced":
+        play(state, [("burn", OK)])
+    assert [len(part.members) for part in state.parts] == [2, 2]
+    assert state.most == 2
+    step = state.next_step(TITLES, NOW)
+    assert step is not None
+    assert bool(step.not_before_ns) == (form == "values_update"), "an unfenced write may still land"
+
+
+def test_a_call_that_only_ever_fails_is_halved_before_it_is_given_up() -> None:
+    request = REQUEST.model_copy(update={"max_attempts": 8})
+    state = BatchState.fresh(batch("fenced", 4), request)
+    play(state, [("send", BUSY)] * 6)
+    play(state, [("burn", OK), ("send", OK), ("send", OK)])
+    assert ends(state) == [YES] * 4
+
+
+def unfenced(count: int, *ops: str) -> BatchState:
+    planned = batch("fenced", count)
+    operations = tuple(
+        one.model_copy(update={"op": op, "values": (("x",),)}) if op else one
+        for one, op in zip(planned.operations, ops or [""] * count, strict=True)
+    )
+    return BatchState.fresh(
+        planned.model_copy(update={"operations": operations}), REQUEST.model_copy(update={"fences": False})
+    )
+
+
+def test_without_fences_no_write_carries_one_and_what_may_be_repeated_is_after_a_rest() -> None:
+    state = unfenced(2)
+    step = state.next_step(TITLES, NOW, (77,))
+    assert step is not None
+    assert b"eveloperMetadata" not in step.call.body
+    play(state, [("send", LOST)])
+    step = state.next_step(TITLES, NOW)
+    assert step is not None
+    assert step.not_before_ns == NOW + ZOMBIE_NS
+    play(state, [("send", OK)])
+    assert (ends(state), state.fences) == ([YES, YES], [])
+
+
+def test_without_fences_an_append_of_unknown_outcome_is_not_risked_twice() -> None:
+    state = unfenced(3, "", "append", "")
+    assert play(state, [("send", LOST)]) == [180]
+    assert ends(state) == [OPEN] * 3
+
+
+def test_without_fences_a_culprit_is_named_by_its_place() -> None:
+    state = unfenced(3, "append", "append", "")
+    play(state, [("send", bad(1)), ("send", OK)])
+    assert ends(state) == [YES, YES, NO]
+
+
 CANCELS: dict[str, tuple[Form, Script, Script, list[str]]] = {
     "nothing was sent": ("fenced", [], [], ["unprocessed no"] * 3),
     "one part was done": ("fenced", [("send", INVALID), ("send", OK)], [], [YES, "unprocessed no", "unprocessed no"]),

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 
 from headgate.apis.sheets import a1, merging
 from headgate.apis.sheets.fences import BURNT, Fence, removal
+from headgate.apis.sheets.grids import Grids
 from headgate.apis.sheets.raw_requests import FENCE_KEY
 from headgate.apis.sheets.reads import plan_reads
 from headgate.models import Form, Kind, Message, Operation
@@ -65,11 +66,15 @@ def compose(
     sheets: Mapping[int, int] | None = None,
     fence: Fence | None = None,
     sweep: Sequence[int] = (),
+    grids: Grids | None = None,
 ) -> Composed:
-    """The call for a batch. `sheets` gives the sheet id of each operation (by position) that needs one and has none itself."""
+    """The call for a batch. `sheets` gives the sheet id of each operation (by position) that needs one and has none itself.
+
+    With `grids`, which follow what is written, a write beyond the grid makes room first.
+    """
     match form:
         case "fenced":
-            return _fenced(operations, spreadsheet, sheets or {}, fence, sweep)
+            return _fenced(operations, spreadsheet, sheets or {}, fence, sweep, grids)
         case "values_update":
             return _values_update(operations, spreadsheet)
         case "values_append":
@@ -99,9 +104,22 @@ def compose_burn(spreadsheet: str, fence_id: int) -> Call:
 def compose_fence_search(spreadsheet: str) -> Call:
     """A read of every fence, by the key that they all have."""
     lookup = {"metadataKey": FENCE_KEY, "locationType": "SPREADSHEET"}
-    query = _query(fields="matchedDeveloperMetadata.developerMetadata(metadataId,metadataValue)")
-    body = {"dataFilters": [{"developerMetadataLookup": lookup}]}
-    return _call("POST", spreadsheet, "/developerMetadata:search", query, body, "read")
+    return compose_search(
+        spreadsheet,
+        "/developerMetadata:search",
+        {"dataFilters": [{"developerMetadataLookup": lookup}]},
+        "matchedDeveloperMetadata.developerMetadata(metadataId,metadataValue)",
+    )
+
+
+def compose_search(spreadsheet: str, path: str, body: Mapping[str, object], mask: str = "*") -> Call:
+    """One of the reads that are POSTs: `path` behind the spreadsheet's, and what of the answer is wanted."""
+    return _call("POST", spreadsheet, path, _query(fields=mask), body, "read")
+
+
+def compose_requests(spreadsheet: str, requests: Sequence[Mapping[str, object]]) -> Call:
+    """One `batchUpdate` of these sub-requests, without a fence: for what is no operation of anybody's."""
+    return _batch_update(spreadsheet, requests)
 
 
 def compose_sweep(spreadsheet: str, fence_ids: Sequence[int]) -> Call:
@@ -115,6 +133,7 @@ def _fenced(
     sheets: Mapping[int, int],
     fence: Fence | None,
     sweep: Sequence[int],
+    grids: Grids | None,
 ) -> Composed:
     requests: list[merging.Json] = []
     owners: list[tuple[int, ...]] = []
@@ -133,10 +152,12 @@ def _fenced(
         requests.append(fence.request())
         owners.append(())
     for position, operation in enumerate(operations):
+        sheet_id = operation.sheet_id if operation.sheet_id is not None else sheets.get(position)
         if operation.op == "request":
             made: list[merging.Json] = [operation.request]
+            if grids is not None:
+                grids.follow(operation.request)
         else:
-            sheet_id = operation.sheet_id if operation.sheet_id is not None else sheets.get(position)
             if sheet_id is None:
                 refused[position] = _no_such_sheet(operation)
                 continue
@@ -145,6 +166,11 @@ def _fenced(
                 if not rows:
                     idle.append(position)
                     continue
+                room = grids.room_for(operation, sheet_id) if grids is not None else []
+                if room:
+                    close()
+                    requests.extend(room)
+                    owners.extend([(position,)] * len(room))
                 if appending is None or appending[0] != sheet_id:
                     close()
                     appending = (sheet_id, [], [])
@@ -158,6 +184,8 @@ def _fenced(
         if not made:
             idle.append(position)
             continue
+        if grids is not None and operation.op != "request" and sheet_id is not None:
+            made = [*grids.room_for(operation, sheet_id), *made]
         close()
         requests.extend(made)
         owners.extend([(position,)] * len(made))

@@ -17,6 +17,28 @@ from functools import cache
 from headgate.apis.sheets.request_table import ENUMS, SCHEMAS
 
 FENCE_KEY = "hg"
+#: Kinds that leave the same cells and sheets when they are sent twice (reference/sheets.md section 2.1).
+REPEATABLE_KINDS = frozenset(
+    [
+        "updateCells",
+        "repeatCell",
+        "updateSheetProperties",
+        "updateSpreadsheetProperties",
+        "updateDimensionProperties",
+        "updateBorders",
+        "updateNamedRange",
+        "updateProtectedRange",
+        "updateFilterView",
+        "updateBanding",
+        "updateChartSpec",
+        "setDataValidation",
+        "setBasicFilter",
+        "clearBasicFilter",
+        "mergeCells",
+        "unmergeCells",
+        "autoResizeDimensions",
+    ]
+)
 REFUSED_KINDS = ("refreshDataSource", "cancelDataSourceRefresh")
 _INT32 = range(-(2**31), 2**31)
 _WORDS = {

@@ -51,10 +51,11 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """No answer at all. `applied` "no" only if the request certainly never left (the connection was refused)."""
+    """No answer at all. `applied` "no" only if the request certainly never left; `slow` when the time for an answer was over."""
 
     why: str
     applied: Unsure = "unknown"
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from headgate.models import Message, Operation
 
 
@@ -22,9 +24,15 @@ class Sheet(Message):
 
 
 class Titles(Message):
-    """The sheets of one spreadsheet, by rising index, as a look-up saw them."""
+    """The sheets of one spreadsheet, by rising index, as a look-up saw them; `grown` are sizes that the lane has changed since."""
 
     sheets: tuple[Sheet, ...] = ()
+    grown: dict[int, tuple[int, int]] = Field(default_factory=dict)
+
+    def sizes(self) -> dict[int, tuple[int, int]]:
+        """Rows and columns of the sheets' grids, where they are known."""
+        told = {sheet.sheet_id: (sheet.rows, sheet.columns) for sheet in self.sheets if sheet.rows and sheet.columns}
+        return told | self.grown
 
     def sheet_id(self, title: str, gone: tuple[int, ...] = ()) -> int | None:
         """The id of the sheet that has this title, in whatever case ("": the first visible one), passing over those in `gone`."""
