@@ -43,6 +43,7 @@ Fault = Literal[
     "409",
     "too large",
     "refused connection",
+    "no room",
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
@@ -112,6 +113,8 @@ class NaiveApi:
                     )
                 created[number] = metadata["metadataValue"]
                 continue
+            if "deleteDeveloperMetadata" in request:
+                continue
             if self.bad & set(marks(request)):
                 kind = next(iter(request))
                 prefix = f"Invalid requests[{place}].{kind}: " if self.names_the_culprit else ""
@@ -167,6 +170,7 @@ class OneBatch(RuleBasedStateMachine):
         max_attempts=st.integers(1, 4),
         eventful=st.sampled_from([False, False, False, True]),
         fences=st.sampled_from([True, True, False]),
+        most=st.sampled_from([0, 0, 2]),
     )
     def begin(
         self,
@@ -178,11 +182,12 @@ class OneBatch(RuleBasedStateMachine):
         max_attempts: int,
         eventful: bool,
         fences: bool = True,
+        most: int = 0,
     ) -> None:
         operations = operations_for(form, count, pattern)
         self.batch = PlannedBatch(number=4, lane=2, form=form, user="u", spreadsheet="S", operations=operations)
         self.request = BulkRequest(id="r", project="p", nonce="n", max_attempts=max_attempts, fences=fences)
-        self.state = BatchState.fresh(self.batch, self.request)
+        self.state = BatchState.fresh(self.batch, self.request, most)
         self.journal = b""
         self.api = NaiveApi(bad, names_the_culprit)
         self.now = 10**18
@@ -198,6 +203,11 @@ class OneBatch(RuleBasedStateMachine):
                 return read_reply(*self.with_headers(error(404, "Requested entity was not found.")))
             case "none":
                 return read_reply(*self.with_headers(self.api.take(step.call)))
+            case "no room":
+                if b"createDeveloperMetadata" not in step.call.body:
+                    return Lost("connection reset")
+                full = "Invalid requests[0].createDeveloperMetadata: exceeds the limit of 30000 characters"
+                return read_reply(400, {}, error(400, full)[1])
             case "lost before":
                 return Lost("connection reset")
             case "refused connection":
@@ -248,7 +258,7 @@ class OneBatch(RuleBasedStateMachine):
             assert not self.api.zombies, "nothing is written while an earlier unfenced write may still land"
 
     def one_call(self, fault: Fault) -> None:
-        step = self.state.next_step(TITLES, self.now)
+        step = self.state.next_step(TITLES, self.now, (901, 902) if self.state.crowded else ())
         if step is None:
             return
         self.wait_for(step)
@@ -269,7 +279,7 @@ class OneBatch(RuleBasedStateMachine):
     @precondition(lambda self: not self.state.finished)
     @rule(applied=st.sampled_from(["no", "yes", "later"]))
     def crash_in_a_call(self, applied: str) -> None:
-        step = self.state.next_step(TITLES, self.now)
+        step = self.state.next_step(TITLES, self.now, (901, 902) if self.state.crowded else ())
         if step is None:
             return
         self.wait_for(step)

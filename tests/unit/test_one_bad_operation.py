@@ -131,6 +131,31 @@ def test_a_sheet_that_is_gone_fails_what_is_written_there_at_once_and_not_what_c
     assert emulator.calls == 2
 
 
+TOO_LARGE = [
+    "Request payload size exceeds the limit: 10485760 bytes.",
+    "Cannot exceed 100000 requests in a single batch.",
+]
+
+
+@pytest.mark.parametrize("sentence", TOO_LARGE)
+def test_what_is_too_large_as_one_call_goes_in_halves(sentence: str) -> None:
+    emulator = CountingEmulator(lambda requests: sentence if len(requests) > 301 else "")
+    state = emulator.run([update(number) for number in range(THOUSAND)])
+    assert dead_letters(state) == []
+    assert emulator.column() == list(range(THOUSAND))
+    assert emulator.calls <= 7
+
+
+def test_one_operation_that_is_too_large_alone_is_a_dead_letter_and_the_others_are_not() -> None:
+    def refuse(requests: list[dict[str, Any]]) -> str:
+        return TOO_LARGE[0] if in_rows({7}, named=False)(requests) else ""
+
+    emulator = CountingEmulator(refuse)
+    state = emulator.run([append(number) for number in range(64)])
+    assert dead_letters(state) == [7]
+    assert emulator.column() == [number for number in range(64) if number != 7]
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     count=st.integers(1, 300),
