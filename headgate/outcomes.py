@@ -15,20 +15,19 @@ Source: design section 5; reference/sheets.md section 3.2.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, assert_never
-
-from pydantic import BaseModel, PrivateAttr
+from collections.abc import Sequence
+from typing import Any, assert_never
 
 from headgate.apis.sheets.fences import BURNT
 from headgate.apis.sheets.reads import deal_out
 from headgate.apis.sheets.replies import Answered, Busy, Lost, Refused, Reply, Throttled, TooLarge, Unauthorised
 from headgate.apis.sheets.titles import Titles, titles_from
 from headgate.culprits import suspects_of
-from headgate.models import SECOND_NS, Applied, BulkRequest, PlannedBatch, Throttling
+from headgate.journal import Journal
+from headgate.models import SECOND_NS, BulkRequest, PlannedBatch, Throttling
 from headgate.parts import Part, Piece, Purpose, Step, TitlesNeeded
-from headgate.repeating import in_steps, most_after, repeatable
-from headgate.results import Advice, BatchCounts, OperationResult, counted, kind_of_reason
+from headgate.repeating import halved, most_after
+from headgate.results import Advice, BatchCounts, OperationResult, kind_of_reason
 from headgate.searching import narrowed, released, without
 
 __all__ = ["Advice", "BatchCounts", "BatchState", "OperationResult", "Part", "Purpose", "Step", "TitlesNeeded"]
@@ -36,7 +35,6 @@ __all__ = ["Advice", "BatchCounts", "BatchState", "OperationResult", "Part", "Pu
 ZOMBIE_NS = 180 * SECOND_NS
 _AFTER_A_ZOMBIE = -1
 LONGEST_WAIT_NS = 64 * SECOND_NS
-MOST_SALTS = 5
 MOST_ALIKE = 20
 #: So many attempts before the last a call that is only ever answered with 503 is halved: it may be too complex.
 PERHAPS_TOO_MUCH = 2
@@ -46,43 +44,8 @@ ROOM_AFTER_NS = 30 * SECOND_NS
 MOST_CROWDED = 40
 
 
-class BatchState(BaseModel):
-    """One batch on its way. `fences` are ids that exist now because of it, `swept` those that it removed.
-
-    `most`: how many operations a call of its lane should carry (0: as planned); `grids`: the sizes that it gave to sheets.
-    """
-
-    parts: list[Part] = []
-    settled: dict[int, OperationResult] = {}
-    calls: int = 0
-    names: int = 0
-    swept: tuple[int, ...] = ()
-    fences: list[int] = []
-    sweep_taken: bool = False
-    titles: Titles | None = None
-    failure: str = ""
-    found: dict[str, int] = {}
-    most: int = 0
-    grids: dict[int, tuple[int, int]] = {}
-    _batch: PlannedBatch = PrivateAttr()
-    _request: BulkRequest = PrivateAttr()
-
-    # --- beginning, journal, end
-
-    @classmethod
-    def fresh(cls, batch: PlannedBatch, request: BulkRequest, most: int = 0) -> BatchState:
-        """A batch of which nothing was ever sent, in calls of at most `most` operations (0: in one)."""
-        members = range(len(batch.operations))
-        if batch.form == "look_up":
-            groups: list[tuple[int, ...]] = [()]
-        elif batch.form == "values_append":
-            groups = [(member,) for member in members]
-        else:
-            groups = in_steps(members, most)
-        state = cls(parts=[Part(name=str(number), members=group) for number, group in enumerate(groups)], most=most)
-        state.names = len(groups)
-        state._batch, state._request = batch, request
-        return state
+class BatchState(Journal):
+    """One batch on its way, and what each reply makes of it."""
 
     @classmethod
     def resumed(cls, batch: PlannedBatch, request: BulkRequest, frozen: bytes = b"") -> BatchState:
@@ -99,51 +62,6 @@ class BatchState(BaseModel):
         if state.parts and state.parts[0].in_flight:
             state._lose(state.parts[0])
         return state
-
-    @property
-    def _fenced(self) -> bool:
-        return self._batch.form == "fenced" and self._request.fences
-
-    def _repeatable(self, part: Part) -> bool:
-        return repeatable(self._batch.form, (self._batch.operations[member] for member in part.members))
-
-    def frozen(self) -> bytes:
-        """The journal: everything but the plan, with the bytes of the calls."""
-        return self.model_dump_json(exclude_defaults=True).encode()
-
-    @property
-    def finished(self) -> bool:
-        """Nothing is left to send."""
-        return not self.parts
-
-    @property
-    def results(self) -> list[OperationResult]:
-        """The outcomes so far, in the order of the operations."""
-        return [self.settled[member] for member in sorted(self.settled)]
-
-    @property
-    def crowded(self) -> bool:
-        """The spreadsheet has no room for the next call's fence: `next_step` wants old ones to remove."""
-        return bool(self.parts) and self.parts[0].full
-
-    @property
-    def simply_goes_on(self) -> bool:
-        """What is left is to be sent like any batch: nothing is unknown, and nothing has to be waited for."""
-        return bool(self.parts) and (self.parts[0].next_purpose, self.parts[0].unknown) == ("send", False)
-
-    @property
-    def retried(self) -> int:
-        """The calls beyond the one that was planned."""
-        return max(0, self.calls - 1)
-
-    @property
-    def attempts(self) -> int:
-        """Attempts of the call that is on, waits for quota not counted."""
-        return self.parts[0].attempts if self.parts else 0
-
-    def counts(self) -> BatchCounts:
-        """The outcomes in numbers."""
-        return counted(self.settled.values())
 
     # --- the cycle: next_step, sending, learn
 
@@ -420,7 +338,7 @@ class BatchState(BaseModel):
         if part.attempts >= self._request.max_attempts:
             return self._give_up(part, f"given up after {part.attempts} attempts: {why}")
         if slow and len(part.members) > 1:
-            self.most = max(1, len(part.members) // 2)
+            self.most = halved(self.most, len(self._batch.operations))
             if part.unknown and self._fenced:
                 part.turn_to("burn", "split", why)
                 return Advice(wait_ns=SECOND_NS, why=f"{why}; too slow as one call")
@@ -462,95 +380,3 @@ class BatchState(BaseModel):
                 self.parts.remove(part)
             if self.parts:
                 self.parts[0].not_before_ns = part.sent_ns + ZOMBIE_NS if part.sent_ns else _AFTER_A_ZOMBIE
-
-    # --- parts
-
-    def _part_of(self, step: Step) -> Part:
-        part = self.parts[0]
-        assert (part.name, part.next_purpose) == (step.part, step.purpose)
-        return part
-
-    def _freeze(self, part: Part, titles: Titles | None, sweep: Sequence[int]) -> None:
-        if self._fenced and not self.sweep_taken and sweep:
-            part.sweep = tuple(sweep)
-        composed = part.freeze(self._batch, self._request, titles, self.grids)
-        self.sweep_taken = True
-        for place, reason in composed.refused.items():
-            self._settle((part.members[place],), "failed", self._never(part), reason)
-        self._settle([part.members[place] for place in composed.idle], "succeeded", "yes", reply={})
-        part.members = tuple(member for member in part.members if member not in self.settled)
-
-    def _salt_anew(self, part: Part, reason: str) -> Advice:
-        if part.salt >= MOST_SALTS:
-            return self._fail_part(part, reason)
-        self.parts[0] = part.salted(str(self.names))
-        self.names += 1
-        return Advice(why=f"a new fence: {reason}")
-
-    def _split(self, part: Part, reason: str) -> Advice:
-        if len(part.members) == 1:
-            return self._fail_part(part, reason)
-        at = len(part.members) // 2
-        return self._replace([Piece(part.members[:at]), Piece(part.members[at:])], reason)
-
-    def _held(self) -> Part | None:
-        """What a search holds back behind the first part."""
-        return self.parts[1] if len(self.parts) > 1 and self.parts[1].held else None
-
-    def _replace(self, pieces: Iterable[Piece], reason: str) -> Advice:
-        """The first part, and what its search held back, go on as these."""
-        front, held = self.parts[0], self._held()
-        joined = {member for piece in pieces for member in piece.members}
-        heirs = []
-        for piece in pieces:
-            if piece.members:
-                heirs.append(front.heir(str(self.names), piece, tainted=front.unknown and not self._fenced))
-                self.names += 1
-        taken = 2 if held is not None and joined.issuperset(held.members) else 1
-        self.parts[:taken] = heirs
-        return Advice(why=reason)
-
-    def _fail_part(self, part: Part, reason: str) -> Advice:
-        self._settle(part.members, "failed", self._never(part), reason)
-        self.parts.pop(0)
-        return Advice(why=reason)
-
-    def _fail_everything(self, reason: str) -> Advice:
-        """Refused for the spreadsheet as a whole: so would be all that is still to come."""
-        for part in self.parts:
-            self._settle(part.members, "failed", self._never(part), reason)
-        self.parts = []
-        self.failure = reason
-        return Advice(why=reason)
-
-    def _fail_rest(self, reason: str) -> Advice:
-        """Nothing more of the batch is sent: what was refused so far speaks for the rest."""
-        for part in self.parts:
-            left = [member for member in part.members if member not in self.settled]
-            self._settle(left, "failed", self._never(part), reason)
-        self.parts = []
-        return Advice(why=reason)
-
-    def _drop(self, part: Part, reason: str) -> None:
-        if part.tainted:
-            self._settle(part.members, "failed", "unknown", reason)
-        else:
-            self._settle(part.members, "unprocessed", "no", reason)
-
-    def _never(self, part: Part) -> Applied:
-        reading = self._batch.form in ("read", "look_up")
-        return "unknown" if (part.tainted or part.unknown) and not reading else "no"
-
-    def _settle(
-        self,
-        members: Iterable[int],
-        outcome: Literal["succeeded", "failed", "unprocessed"],
-        applied: Applied,
-        reason: str = "",
-        reply: dict[str, object] | None = None,
-    ) -> None:
-        for member in members:
-            operation = self._batch.operations[member]
-            self.settled[member] = OperationResult(
-                id=operation.id, line=operation.line, outcome=outcome, applied=applied, reason=reason, reply=reply
-            )

@@ -36,7 +36,12 @@ def in_steps(members: range, most: int) -> list[tuple[int, ...]]:
 def most_after(most: int, sent: int, took_ns: int, planned: int) -> int:
     """How many operations later calls should carry, after one with `sent` of them took so long (0: as many as planned)."""
     if took_ns >= SLOW_NS:
-        return max(1, sent // 2)
+        return halved(most, planned)
     if took_ns < QUICK_NS and most and sent >= most:
         return 2 * most if 2 * most < planned else 0
     return most
+
+
+def halved(most: int, planned: int) -> int:
+    """Half of what calls carry so far, whatever the slow one carried: a small one may be slow for another reason."""
+    return max(1, (most or planned) // 2)
