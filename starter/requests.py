@@ -56,16 +56,20 @@ async def bulk_requests(
     """
     settings = settings or Settings.from_environ(os.environ)
     service = TemporalService(client or await connect())
-    yield BulkRequests(service, Store.open(settings.store), user_names(settings.credentials))
+    users = user_names(settings.credentials)
+    yield BulkRequests(service, Store.open(settings.store), users, fences=settings.fences)
 
 
 class BulkRequests:
     """What a program asks of its bulk requests; every method may be called from several tasks at once."""
 
-    def __init__(self, service: Service, store: Store, known_users: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self, service: Service, store: Store, known_users: tuple[str, ...] | None = None, *, fences: bool = True
+    ) -> None:
         self._service = service
         self._store = store
         self._known_users = known_users
+        self._fences = fences
 
     async def submit(
         self,
@@ -78,6 +82,8 @@ class BulkRequests:
         id: str | None = None,
         order: Order = "lane",
         operations_per_call: int = 0,
+        stop_after: int = 0,
+        grow: bool = False,
     ) -> Submitted:
         """The request, held durably; options as those of `headgate submit`. Raises InvalidRequest for what is no mapping of
         JSON values, naming its place, and for other operations under an id that exists."""
@@ -89,6 +95,9 @@ class BulkRequests:
             id=id,
             order=order,
             operations_per_call=operations_per_call,
+            stop_after=stop_after,
+            grow=grow,
+            fences=self._fences,
         ).checked()
         return await submit(self._service, self._store, wish, _blocks(operations), self._known_users, "Python")
 

@@ -263,3 +263,31 @@ def test_drawn_ids_sort_by_time_and_can_be_ids() -> None:
     drawn = [new_id(now) for now in (0, 86_400, 1_800_000_000)]
     assert drawn == sorted(drawn)
     assert all(name.replace("-", "").isalnum() and len(name) < 24 for name in drawn)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "wanted"),
+    [
+        ((), {}, (0, False, True)),
+        (("--stop-after", "20", "--grow"), {}, (20, True, True)),
+        ((), {"HEADGATE_FENCES": "off"}, (0, False, False)),
+    ],
+)
+def test_what_a_request_may_do_is_in_it(
+    operations: Path,
+    environ: dict[str, str],
+    arguments: tuple[str, ...],
+    variables: dict[str, str],
+    wanted: tuple[int, bool, bool],
+) -> None:
+    service = FakeService()
+    asked = ("--project", "p", "--id", "r7", *arguments)
+    assert ran("submit", operations, *asked, service=service, environ=environ | variables).code == 0
+    request = service.submitted["r7"]
+    assert (request.stop_after, request.grow, request.fences) == wanted
+
+
+def test_a_setting_for_fences_that_means_nothing_is_a_mistake(operations: Path, environ: dict[str, str]) -> None:
+    found = ran("submit", operations, "--project", "p", environ=environ | {"HEADGATE_FENCES": "perhaps"})
+    assert found.code == 2
+    assert "HEADGATE_FENCES" in found.err
