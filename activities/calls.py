@@ -109,7 +109,7 @@ class CallActivities:
 
     async def _attempt(self, order: ResendBatch, batch: PlannedBatch, state: BatchState, step: Step) -> ResendReport:
         if (rest := step.not_before_ns - self.clock.now_ns()) > 0:
-            await self.sender.keep(order.request, batch, state)  # or the next attempt would begin to wait anew
+            await self.sender.save_journal(order.request, batch, state)  # or the next attempt would begin to wait anew
             raise _again(Advice(wait_ns=rest, why="an earlier call may still land", benign=True))
         booking = Booking(
             id=f"{order.holder}/{order.batch}/{state.calls}",

@@ -77,12 +77,10 @@ class Sender:
         edition = ""
         if step.call.kind == "write":
             await self._writing(batch)
-            await self.keep(request, batch, state)
+            await self.save_journal(request, batch, state)
         elif batch.form == "read" and request.max_age_ns:
             edition = await self._reading(batch)
         settled = len(state.settled)
-
-            await self.keep(request, batch, state)
         try:
             reply = await self._call(request, batch, step, at_ns, latest_ns, probe)
         except (StaleToken, Unreachable, InvalidRequest) as error:
@@ -90,7 +88,7 @@ class Sender:
                 self.pushback.failed(request.project, batch.spreadsheet)
             state.not_sent(step)
             if state.calls:
-                await self.keep(request, batch, state)
+                await self.save_journal(request, batch, state)
             elif step.call.kind == "write":
                 await self.batches.drop_journal(request.id, batch.number)
             raise
@@ -102,7 +100,7 @@ class Sender:
             if step.call.kind == "write":
                 await self._writing(batch)
             if not state.finished or advice.wait_ns:
-                await self.keep(request, batch, state)
+                await self.save_journal(request, batch, state)
         except Unreachable as error:
             # The call was made and its token is used: this must not look like a call that never left.
             return advice.model_copy(update={"wait_ns": max(advice.wait_ns, SECOND_NS), "why": str(error)})
@@ -189,7 +187,7 @@ class Sender:
         if done.fences:
             await self.fences.put_down(spreadsheet, done.fences, done.at_ns, f"{request.id}/{done.batch}")
 
-    async def keep(self, request: BulkRequest, batch: PlannedBatch, state: BatchState) -> None:
+    async def save_journal(self, request: BulkRequest, batch: PlannedBatch, state: BatchState) -> None:
         """The journal is the present state."""
         await self.batches.save_journal(request.id, batch.number, state.frozen())
 

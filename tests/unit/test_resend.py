@@ -75,7 +75,7 @@ async def test_an_unfenced_update_of_a_lost_worker_is_sent_again_after_one_wait(
     step = state.next_step(None, clock.now_ns())
     assert step is not None
     state.sending(step, clock.now_ns())
-    await sender.keep(REQUEST, BATCH, state)
+    await sender.save_journal(REQUEST, BATCH, state)
 
     waited = 0
     for attempt in range(1, 10):
