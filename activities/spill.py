@@ -13,19 +13,14 @@ from array import array
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Final, get_args
-
-import orjson
+from typing import BinaryIO, Final
 
 from activities.manifest import INDEX_ENTRY
-from headgate.models import Form, Operation
+from activities.planned_json import FORMS, batch_json, operation_json
+from headgate.models import Operation
 from headgate.planner import DraftBatch, LaneKey
 
 MOST_WAITING: Final = 32 * 1024 * 1024
-_FORMS: Final[tuple[Form, ...]] = get_args(Form)
-_DEFAULTS: Final = {
-    name: field.get_default(call_default_factory=True) for name, field in Operation.model_fields.items()
-}
 
 
 class Pile:
@@ -43,7 +38,7 @@ class Pile:
         before = len(self._waiting)
         if before:
             self._waiting += b","
-        self._waiting += _json(operation)
+        self._waiting += operation_json(operation)
         self._spill.wait(len(self._waiting) - before)
 
     def spill(self) -> None:
@@ -75,7 +70,7 @@ class Spill:
         self._open.discard(pile)
         pile.spill()
         entries = self._places.setdefault(draft.lane, array("Q"))
-        entries.append(_FORMS.index(draft.form))
+        entries.append(FORMS.index(draft.form))
         entries.append(len(pile.places) // 2)
         entries.extend(pile.places)
 
@@ -84,9 +79,8 @@ class Spill:
         self._file.flush()
         entries = iter(self._places.pop(lane))
         for form, pieces in zip(entries, entries, strict=True):
-            head = {"form": _FORMS[form], "user": lane.user, "spreadsheet": lane.spreadsheet}
             operations = [os.pread(self._file.fileno(), length, at) for at, length in _pairs(entries, pieces)]
-            target.append(number, orjson.dumps(head)[:-1] + b',"operations":[' + b",".join(operations) + b"]}")
+            target.append(number, batch_json(FORMS[form], lane.user, lane.spreadsheet, b",".join(operations)))
 
     def wait(self, size: int) -> None:
         """So many bytes more wait in memory; what is too much goes to the file."""
@@ -110,15 +104,6 @@ class Spill:
 
 def _pairs(entries: Iterator[int], count: int) -> Iterator[tuple[int, int]]:
     return islice(zip(entries, entries, strict=False), count)
-
-
-def _json(operation: Operation) -> bytes:
-    """The operation without what is as it would be anyway."""
-    said = {name: value for name, value in operation.__dict__.items() if value != _DEFAULTS[name]}
-    try:
-        return orjson.dumps(said)
-    except TypeError:  # a whole number of more than 64 bits in a raw request
-        return operation.model_dump_json(exclude_defaults=True).encode()
 
 
 class Numbered:

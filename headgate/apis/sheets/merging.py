@@ -143,11 +143,11 @@ def _written(values: Rows) -> int:
     total = 0
     for row in values:
         for cell in row:
-            if cell is None or cell == "":
-                total += 3
-            elif isinstance(cell, str):
+            if type(cell) is str:
                 quoted = encode_basestring(cell)
-                total += 42 + (len(quoted) if quoted.isascii() else len(quoted.encode()))
+                total += 42 + (len(quoted) if quoted.isascii() else len(quoted.encode())) if cell else 3
+            elif cell is None:
+                total += 3
             else:
                 total += 40 + len(repr(cell))
     return total
