@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from activities.sending import Sender
+from activities.sending import Ready, Sender
 from headgate.errors import InvalidRequest, StaleToken, Unreachable
 from headgate.lanes import moments
 from headgate.models import BatchDone, LaneReport, LaneSending, LeaseReport, PlannedBatch, SendLease
@@ -28,7 +28,9 @@ class LeaseInProgress:
 
     async def run(self) -> LeaseReport:
         """Send everything; returns when the last lane is done."""
-        lanes = [asyncio.create_task(self._lane(lane)) for lane in self.order.lanes]
+        # What is needed first is made ready first.
+        by_token = sorted(self.order.lanes, key=lambda lane: lane.tokens[:1])
+        lanes = [asyncio.create_task(self._lane(lane)) for lane in by_token]
         early = asyncio.create_task(self._report_early())
         try:
             # A lane that fails must not cut off calls of the others: they end first, and are recorded.
@@ -57,17 +59,20 @@ class LeaseInProgress:
         done: list[BatchDone] = []
         unused: list[int] = []
         left = list(lane.batches)
-        loaded = {
-            b.number: b for b in await self.sender.batches.load_many(request.id, lane.batches[0], len(lane.batches))
-        }
+        ready = self.sender.take_ready(request.id, left[0])
+        loaded = await self._load(lane, ready)
         report = LaneReport(lane=lane.lane, grant_id=lane.grant_id)
+        stale = False
         for at_ns, position in zip(lane.tokens, lane.token_positions, strict=True):
             if not left or report.rescue >= 0 or report.broken:
                 unused.append(position)
                 continue
             batch = loaded[left[0]]
-            state = BatchState.fresh(batch, request)
-            sweep, swept = await self._old_fences(lane, batch)
+            sweep: tuple[int, ...] = ()
+            if ready is None or ready.batch is not batch:
+                sweep, swept = await self._old_fences(lane, batch)
+                ready = Ready(batch, BatchState.fresh(batch, request), swept)
+            state = ready.state
             try:
                 step = await self.sender.next_step(request, batch, state, sweep)
             except TitlesNeeded as error:
@@ -87,6 +92,7 @@ class LeaseInProgress:
                 advice = await self.sender.send(request, batch, state, step, at_ns, latest_ns, lane.probe)
             except StaleToken:
                 unused.append(position)
+                stale = True
                 continue
             except Unreachable as error:
                 unused.append(position)
@@ -98,13 +104,24 @@ class LeaseInProgress:
                 continue
             if state.finished and not advice.wait_ns:
                 latency = self.sender.clock.now_ns() - max(at_ns, began)
-                done.append(await self.sender.record(request, batch, state, latency_ns=latency, swept=swept))
+                done.append(await self.sender.record(request, batch, state, latency_ns=latency, swept=ready.swept))
                 left.pop(0)
                 if batch.form == "look_up" and state.failure:
                     report = report.model_copy(update={"broken": state.failure})
             else:
                 report = report.model_copy(update={"rescue": left[0], "rescue_reason": advice.why})
+        going_on = bool(left) and report.rescue < 0 and not report.broken
+        if stale and going_on and ready is not None and ready.batch.number == left[0]:
+            self.sender.keep_ready(request.id, ready)
         self.reports.append(report.model_copy(update={"done": tuple(done), "unused": tuple(unused)}))
+
+    async def _load(self, lane: LaneSending, ready: Ready | None) -> dict[int, PlannedBatch]:
+        """The lane's batches by number; what is ready need not be read again."""
+        loaded = [] if ready is None else [ready.batch]
+        missing = lane.batches[len(loaded) :]
+        if missing:
+            loaded += await self.sender.batches.load_many(self.order.request.id, missing[0], len(missing))
+        return {batch.number: batch for batch in loaded}
 
     async def _old_fences(self, lane: LaneSending, batch: PlannedBatch) -> tuple[tuple[int, ...], int]:
         if batch.form != "fenced":

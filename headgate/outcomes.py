@@ -244,9 +244,8 @@ class BatchState(BaseModel):
     def _settle_all(self, part: Part, replies: list[Any]) -> None:
         complete = len(replies) == len(part.owners)
         for place, owner in enumerate(part.owners):
-            for member in owner:
-                found = replies[place] if complete else None
-                self._settle((member,), "succeeded", "yes", reply=found if isinstance(found, dict) else {})
+            found = replies[place] if complete else None
+            self._settle(owner, "succeeded", "yes", reply=found if isinstance(found, dict) else {})
 
     def _stands(self, part: Part) -> None:
         """The part took effect: its fence exists and what it swept does not."""
@@ -458,8 +457,9 @@ class BatchState(BaseModel):
         reason: str = "",
         reply: dict[str, object] | None = None,
     ) -> None:
+        operations = self._batch.operations
         for member in members:
-            operation = self._batch.operations[member]
+            operation = operations[member]
             self.settled[member] = OperationResult(
                 id=operation.id, line=operation.line, outcome=outcome, applied=applied, reason=reason, reply=reply
             )
