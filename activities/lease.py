@@ -105,7 +105,7 @@ class LeaseInProgress:
             if state.finished and not advice.wait_ns:
                 latency = self.sender.clock.now_ns() - max(at_ns, began)
                 done.append(await self.sender.record(request, batch, state, latency_ns=latency, swept=ready.swept))
-                left.pop(0)
+                loaded.pop(left.pop(0))
                 if batch.form == "look_up" and state.failure:
                     report = report.model_copy(update={"broken": state.failure})
             else:

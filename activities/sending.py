@@ -33,7 +33,7 @@ SWEPT_AT_ONCE = 8
 #: A batch of more operations takes milliseconds to compute with, and is computed beside the event loop.
 FEW_OPERATIONS = 100
 #: Calls that were made ready and went stale, kept for the lane's next token; large batches only.
-READY_KEPT = 12
+READY_KEPT = 8
 
 Made = TypeVar("Made")
 

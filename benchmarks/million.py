@@ -143,7 +143,9 @@ async def _planning_seconds(running: Rig, request_id: str) -> float:
     """How long the plan activity took, from its start to its result."""
     scheduled: int | None = None
     started = 0.0
-    history = running.client.get_workflow_handle(bulk_request_id(request_id))
+    runs = [run async for run in running.client.list_workflows(f"WorkflowId = '{bulk_request_id(request_id)}'")]
+    first = min(runs, key=lambda run: run.start_time)  # it may have continued as new since
+    history = running.client.get_workflow_handle(bulk_request_id(request_id), run_id=first.run_id)
     async for event in history.fetch_history_events():
         at = event.event_time.ToNanoseconds() / 1e9
         match event.event_type:
@@ -156,7 +158,7 @@ async def _planning_seconds(running: Rig, request_id: str) -> float:
             case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
                 if event.activity_task_completed_event_attributes.scheduled_event_id == scheduled:
                     return at - started
-    raise RuntimeError(f"the request {request_id} was not planned in its last run")
+    raise RuntimeError(f"the request {request_id} was not planned in its first run")
 
 
 async def _events(running: Rig, request_id: str) -> dict[str, int]:

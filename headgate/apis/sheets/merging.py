@@ -153,19 +153,16 @@ def _written(values: Rows) -> int:
     return total
 
 
+_KINDS = {str: "stringValue", int: "numberValue", float: "numberValue", bool: "boolValue"}
+
+
 def cell(value: Cell, input: str) -> Json:
     """The CellData of a value; null and "" are an empty cell."""
-    match value:
-        case None | "":
-            return {}
-        case bool():
-            kind = "boolValue"
-        case int() | float():
-            kind = "numberValue"
-        case str():
-            formula = input != "RAW" and value.startswith("=") and len(value) > 1
-            kind = "formulaValue" if formula else "stringValue"
-    return {MASK: {kind: value}}
+    if value is None or value == "":
+        return {}
+    if input != "RAW" and isinstance(value, str) and value.startswith("=") and len(value) > 1:
+        return {MASK: {"formulaValue": value}}
+    return {MASK: {_KINDS[type(value)]: value}}
 
 
 def append_rows(operation: Operation) -> list[Json]:
