@@ -40,7 +40,10 @@ def read_batch(payload: bytes) -> PlannedBatch:
     if b'"request":' in payload:  # whole numbers of more than 64 bits, for one
         return PlannedBatch.model_validate_json(payload)
     said = orjson.loads(payload)
-    said["operations"] = tuple([_operation(one) for one in said["operations"]])
+    operations = said["operations"]
+    for place, one in enumerate(operations):
+        operations[place] = _operation(one)  # in its place, so that what was decoded goes at once
+    said["operations"] = tuple(operations)
     return PlannedBatch.model_construct(**said)
 
 

@@ -460,6 +460,12 @@ class BatchState(BaseModel):
         operations = self._batch.operations
         for member in members:
             operation = operations[member]
-            self.settled[member] = OperationResult(
-                id=operation.id, line=operation.line, outcome=outcome, applied=applied, reason=reason, reply=reply
-            )
+            fields = {
+                "id": operation.id,
+                "line": operation.line,
+                "outcome": outcome,
+                "applied": applied,
+                "reason": reason,
+                "reply": reply,
+            }
+            self.settled[member] = OperationResult.trusted(fields)
