@@ -201,7 +201,7 @@ COMMON: list[dict[str, object]] = [
     GOOD,
     {**GOOD, "id": 7, "values": [['naïve \\ "quoted"', -0.0, 2**53, False, None, ""], []]},
     {**GOOD, "op": "update", "range": "'A b'!$b$2:C9", "input": "USER_ENTERED", "major_dimension": "COLUMNS"},
-    {"op": "append", "spreadsheet": "S", "range": "A:A", "values": [["x"]], "placement": "table", "user": "ada"},
+    {"op": "append", "spreadsheet": "S", "range": "A:A", "values": [["=A1"]], "input": "FORMULAS", "user": "ada"},
     {"op": "clear", "spreadsheet": "S", "range": "Orders!A5:C", "id": "c"},
     {"op": "read", "spreadsheet": "S", "range": "A1", "render": "FORMULA"},
     {"op": "request", "spreadsheet": "S", "request": {"addSheet": {"properties": {"title": "ä", "sheetId": 5}}}},
@@ -260,7 +260,8 @@ def written_lines(draw: st.DrawFn) -> str:
     named_well = st.sampled_from(
         [(json.dumps(key), json.dumps(value), " ") for one in COMMON for key, value in one.items()]
     )
-    pairs += draw(st.lists(changes | named_well, max_size=2))
+    placed = st.just(('"placement"', '"table"', ""))
+    pairs += draw(st.lists(changes | named_well | placed, max_size=2))
     if draw(st.booleans()):
         kept = {key: (key, value, space) for key, value, space in pairs}
         pairs = draw(st.permutations(list(kept.values())))

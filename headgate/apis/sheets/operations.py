@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -121,13 +121,9 @@ class Line(BaseModel):
     request: Annotated[object, BeforeValidator(_request)] = Field(default_factory=dict)
 
 
-_DEFAULT_WORDS = ("RAW", "", "ROWS", "")
-_WORDS = (
-    ("RAW", "USER_ENTERED"),
-    ("", "FORMATTED_VALUE", "UNFORMATTED_VALUE", "FORMULA"),
-    ("ROWS", "COLUMNS"),
-    ("", "table"),
-)
+_DEFAULT_WORDS = ("RAW", "", "ROWS")
+#: The words that a common line may say, as `_DEFAULT_WORDS` has them in order. A placement has rules of its own.
+_WORDS = tuple(get_args(Line.model_fields[name].annotation) for name in ("input", "render", "major_dimension"))
 _CHOICES = {
     "op": "append, update, clear, read or request",
     "input": "RAW, FORMULAS or USER_ENTERED",
@@ -138,7 +134,7 @@ _CHOICES = {
 
 
 #: What a common line may name, by op.
-_PLAIN = {op: frozenset(Line.model_fields) - {*_FORBIDDEN[op]} for op in _OPERATIONS}
+_PLAIN = {op: frozenset(Line.model_fields) - {*_FORBIDDEN[op], "placement"} for op in _OPERATIONS}
 
 
 def parse_line(text: str | bytes, line: int, default_user: str) -> Operation:
@@ -189,12 +185,12 @@ def parse_plain(text: str | bytes, line: int, default_user: str) -> Operation | 
             return None
         texts += inside - 1
         rows = tuple([tuple(row) for row in values])
-    words = (take("input", "RAW"), take("render", ""), take("major_dimension", "ROWS"), take("placement", ""))
+    words = (take("input", "RAW"), take("render", ""), take("major_dimension", "ROWS"))
     if words != _DEFAULT_WORDS and not all(word in known for word, known in zip(words, _WORDS, strict=True)):
         return None
     if texts != texts_in(text):
         return None
-    operation = _operation(line, name, op, spreadsheet, user, area, rows, words, request)
+    operation = _operation(line, name, op, spreadsheet, user, area, rows, (*words, ""), request)
     if op == "update":
         try:
             _must_fit(operation)
