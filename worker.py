@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -153,6 +154,12 @@ async def run_role(role: str, roles: Mapping[str, Callable[[Client], Worker]] = 
     if client is None:
         return
     worker = roles[role](client)
+    # A batch is tens of thousands of objects that live for seconds and are no garbage: looking through them again and again
+    # took most of a sender's time, and made its tokens stale.
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
+    if role == "send":
+        sys.setswitchinterval(0.001)  # computing beside the event loop hands the interpreter back soon
     running = asyncio.create_task(worker.run())
     log.info("Worker started", extra={"role": role, "task_queue": worker.task_queue})
     await unless(asked, asyncio.wait({running}))

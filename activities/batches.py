@@ -8,10 +8,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from typing import Final, TypeVar
 
+from activities.beside import beside
 from activities.layout import batches_path, index_path, journal_path, titles_path
 from activities.manifest import INDEX_ENTRY, PlanRecord, gone, need_plan
+from activities.planned_json import read_batch
 from activities.store import Store
 from headgate.apis.sheets.titles import Titles
 from headgate.errors import InvalidRequest, Unreachable
@@ -22,6 +25,9 @@ _PAGES_KEPT: Final = 256
 _PLANS_KEPT: Final = 1024
 #: What one read of consecutive batches may bring into memory, unless one batch alone is larger.
 _READ_BYTES: Final = 8 * 1024 * 1024
+
+#: More than this takes milliseconds to parse, and is parsed beside the event loop.
+_LARGE_BYTES: Final = 32 * 1024
 
 Kept = TypeVar("Kept")
 Key = TypeVar("Key")
@@ -59,9 +65,11 @@ class Batches:
             payload = await self._store.get_range(path, start, end - start)
             if payload is None or len(payload) != end - start:
                 raise Unreachable(f"A part of the plan of request {request_id} {gone(self._store)}")
-            loaded.extend(
-                PlannedBatch.model_validate_json(payload[offset - start :][:length]) for offset, length in near
-            )
+            lines = [payload[offset - start :][:length] for offset, length in near]
+            if len(payload) > _LARGE_BYTES:
+                loaded += await beside(partial(_parsed, lines))
+            else:
+                loaded += _parsed(lines)
         return tuple(loaded)
 
     async def plan(self, request_id: str) -> PlanRecord:
@@ -103,6 +111,10 @@ class Batches:
             entries = _keep(self._pages, key, found, _PAGES_KEPT)
         offset, length = INDEX_ENTRY.unpack_from(entries, entry * INDEX_ENTRY.size)
         return offset, length
+
+
+def _parsed(lines: list[bytes]) -> list[PlannedBatch]:
+    return [read_batch(line) for line in lines]
 
 
 def _recall(kept: OrderedDict[Key, Kept], key: Key) -> Kept | None:

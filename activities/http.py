@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextvars import ContextVar
@@ -190,7 +191,7 @@ class Wire:
     def _client(self, user: str) -> httpx.AsyncClient:
         client = self._clients.get(user)
         if client is None:
-            context = httpx.create_ssl_context()
+            context = _tls_context()
             transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False)
             # httpx offers no way to give its pool another socket layer; the pool itself does.
             transport._pool = httpcore.AsyncConnectionPool(
@@ -208,6 +209,12 @@ class Wire:
             )
             self._clients[user] = client
         return client
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    """One for all users: making it takes tens of milliseconds, in which no token could be used."""
+    return httpx.create_ssl_context()
 
 
 @contextlib.asynccontextmanager

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from activities.sending import Sender
+from activities.sending import Ready, Sender
 from headgate.errors import InvalidRequest, StaleToken, Unreachable
 from headgate.lanes import moments
-from headgate.models import BatchDone, LaneReport, LaneSending, LeaseReport, SendLease
+from headgate.models import BatchDone, LaneReport, LaneSending, LeaseReport, PlannedBatch, SendLease
 from headgate.outcomes import BatchState, TitlesNeeded
 
 SECOND_NS = 1_000_000_000
@@ -29,7 +29,9 @@ class LeaseInProgress:
 
     async def run(self) -> LeaseReport:
         """Send everything; returns when the last lane is done."""
-        lanes = [asyncio.create_task(self._lane(lane)) for lane in self.order.lanes]
+        # What is needed first is made ready first.
+        by_token = sorted(self.order.lanes, key=lambda lane: lane.tokens[:1])
+        lanes = [asyncio.create_task(self._lane(lane)) for lane in by_token]
         early = asyncio.create_task(self._report_early())
         try:
             # A lane that fails must not cut off calls of the others: they end first, and are recorded.
@@ -58,21 +60,22 @@ class LeaseInProgress:
         done: list[BatchDone] = []
         unused: list[int] = []
         left = list(lane.batches)
-        loaded = {
-            b.number: b for b in await self.sender.batches.load_many(request.id, lane.batches[0], len(lane.batches))
-        }
         most = lane.most
+        ready = self.sender.take_ready(request.id, left[0])
+        claimed = None if ready is None else ready.claimed
+        loaded = await self._load(lane, ready)
         report = LaneReport(lane=lane.lane, grant_id=lane.grant_id)
-        claimed: tuple[int, ...] | None = None
-        begun: BatchState | None = None
+        stale = going_on = False
         for at_ns, position in zip(lane.tokens, lane.token_positions, strict=True):
             if not left or report.rescue >= 0 or report.broken:
                 unused.append(position)
                 continue
             batch = loaded[left[0]]
-            state = begun or BatchState.fresh(batch, request, most)
-            if claimed is None and begun is None:
-                claimed = await self.sender.sweep_for(request, batch, state)
+            if ready is None or ready.batch is not batch:
+                ready = Ready(batch, BatchState.fresh(batch, request, most))
+                if claimed is None:
+                    claimed = await self.sender.sweep_for(request, batch, ready.state)
+            state = ready.state
             try:
                 step = await self.sender.next_step(request, batch, state, claimed or ())
             except TitlesNeeded as error:
@@ -81,8 +84,8 @@ class LeaseInProgress:
                 continue
             if step is None:
                 done.append(await self.sender.record(request, batch, state))
-                begun = None
-                left.pop(0)
+                stale = going_on = False
+                loaded.pop(left.pop(0))
                 unused.append(position)
                 continue
             began = self.sender.clock.now_ns()
@@ -93,6 +96,7 @@ class LeaseInProgress:
                 advice = await self.sender.send(request, batch, state, step, at_ns, latest_ns, lane.probe)
             except StaleToken:
                 unused.append(position)
+                stale = True
                 continue
             except Unreachable as error:
                 unused.append(position)
@@ -102,22 +106,32 @@ class LeaseInProgress:
                 unused.append(position)
                 report = report.model_copy(update={"broken": str(mistake)})
                 continue
-            claimed = None
+            claimed, stale, going_on = None, False, False
             if state.finished and not advice.wait_ns:
                 latency = self.sender.clock.now_ns() - max(at_ns, began)
                 done.append(await self.sender.record(request, batch, state, latency_ns=latency))
-                begun, most = None, state.most
-                left.pop(0)
+                most = state.most
+                loaded.pop(left.pop(0))
                 if state.failure:
                     report = report.model_copy(update={"broken": state.failure})
             elif state.simply_goes_on and not (advice.wait_ns or lane.probe):
-                begun = state
+                going_on = True
             else:
-                begun = None
                 report = report.model_copy(update={"rescue": left[0], "rescue_reason": advice.why})
-        if begun is not None and report.rescue < 0 and not report.broken:
+        if going_on and report.rescue < 0 and not report.broken:
             report = report.model_copy(update={"rescue": left[0], "rescue_reason": "more calls than tokens"})
+        waits = stale and ready is not None and report.rescue < 0 and not report.broken
+        if waits and ready is not None and self.sender.keep_ready(request.id, ready._replace(claimed=claimed or ())):
+            claimed = None
         if claimed:
             with suppress(Unreachable):  # what stays claimed is for `headgate fences clean`
                 await self.sender.fences.give_up(lane.spreadsheet, claimed)
         self.reports.append(report.model_copy(update={"done": tuple(done), "unused": tuple(unused)}))
+
+    async def _load(self, lane: LaneSending, ready: Ready | None) -> dict[int, PlannedBatch]:
+        """The lane's batches by number; what is ready need not be read again."""
+        loaded = [] if ready is None else [ready.batch]
+        missing = lane.batches[len(loaded) :]
+        if missing:
+            loaded += await self.sender.batches.load_many(self.order.request.id, missing[0], len(missing))
+        return {batch.number: batch for batch in loaded}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Final
 
-from headgate.apis.sheets.operations import LONGEST_LINE
+from headgate.apis.sheets.limits import LONGEST_LINE
 
 LINE_LIMIT: Final = LONGEST_LINE
 BOM: Final = b"\xef\xbb\xbf"

@@ -21,7 +21,8 @@ from activities.lines import LINE_LIMIT, LineSplitter
 from activities.manifest import LANES_PER_PAGE
 from activities.results import result_line
 from activities.spill import Numbered, Spill
-from headgate.apis.sheets.operations import LONGEST_ID, parse_line
+from headgate.apis.sheets.limits import LONGEST_ID
+from headgate.apis.sheets.operations import parse_line
 from headgate.errors import InvalidOperation
 from headgate.models import BulkRequest, LaneEntry, Operation, Page, PlanSummary
 from headgate.planner import LaneDraft, LaneKey, Planner, order_lanes
@@ -70,8 +71,8 @@ class Planning:
         self._cached = 0
         self._digest = hashlib.sha256()
         self._splitter = LineSplitter()
-        self._planner = Planner(request)
         self._spill = Spill(folder)
+        self._planner = Planner(request, self._spill.pile)
         self._refusals = self.refused.open("wb")
         self._first_lines = FirstLines()
         self._operations = 0

@@ -19,7 +19,7 @@ from activities.batches import Batches
 from activities.layout import batch_number, journal_path, refused_path, request_root, results_path, results_prefix
 from activities.manifest import find_plan, gone
 from activities.store import Store
-from headgate.apis.sheets.operations import LONGEST_ID
+from headgate.apis.sheets.limits import LONGEST_ID
 from headgate.errors import InvalidRequest, Unreachable
 from headgate.models import Applied, BatchDone, PlannedBatch
 from headgate.outcomes import OperationResult

@@ -7,10 +7,13 @@ bytes leave, so a batch without one was never sent.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
 
 from activities.batches import Batches
+from activities.beside import beside
 from activities.cache import Cache
 from activities.clock import ServerClock
 from activities.fences import SWEPT_AT_ONCE, Fences
@@ -27,6 +30,20 @@ from headgate.parts import Step
 TITLES_KEPT = 512
 #: A spreadsheet has room for some 2,500 fences; where it is used up, they go in large steps.
 SWEPT_WHEN_CROWDED = 200
+#: A batch of more operations takes milliseconds to compute with, and is computed beside the event loop.
+FEW_OPERATIONS = 100
+#: Calls that were made ready and went stale, kept for the lane's next token; large batches only.
+READY_KEPT = 8
+
+Made = TypeVar("Made")
+
+
+class Ready(NamedTuple):
+    """A batch whose call is composed and has not been sent; it is to remove the `claimed` fences."""
+
+    batch: PlannedBatch
+    state: BatchState
+    claimed: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -41,6 +58,20 @@ class Sender:
     fences: Fences
     cache: Cache | None = None
     _titles: OrderedDict[tuple[str, int], Titles] = field(default_factory=OrderedDict)
+    _ready: OrderedDict[tuple[str, int], Ready] = field(default_factory=OrderedDict)
+
+    def take_ready(self, request_id: str, number: int) -> Ready | None:
+        """What was made ready for the batch and went stale, if it is kept; it is handed out once."""
+        return self._ready.pop((request_id, number), None)
+
+    def keep_ready(self, request_id: str, ready: Ready) -> bool:
+        """The call went stale: composing a large one again would make the next stale too. False for one that is not kept."""
+        if len(ready.batch.operations) <= FEW_OPERATIONS:
+            return False
+        self._ready[request_id, ready.batch.number] = ready
+        if len(self._ready) > READY_KEPT:
+            self._ready.popitem(last=False)  # the fences that it claimed are for `headgate fences clean`
+        return True
 
     async def resume(self, request: BulkRequest, batch: PlannedBatch, most: int = 0) -> BatchState:
         """The state of a batch that was begun before; without a journal it was never sent, and goes in calls of at most `most`."""
@@ -54,7 +85,8 @@ class Sender:
     ) -> Step | None:
         """The call that the batch needs next; None once it is finished."""
         titles = await self._titles_of(request, batch.lane) if batch.form == "fenced" else None
-        return state.next_step(titles, self.clock.now_ns(), sweep)
+        now_ns = self.clock.now_ns()
+        return await _computed(batch, lambda: state.next_step(titles, now_ns, sweep))
 
     async def send(
         self,
@@ -93,7 +125,8 @@ class Sender:
                 await self.batches.drop_journal(request.id, batch.number)
             raise
         self.pushback.heard(request.project, batch, step.call.kind, reply, probe)
-        advice = state.learn(step, reply, self.clock.now_ns(), probe=bool(probe))
+        heard_ns = self.clock.now_ns()
+        advice = await _computed(batch, lambda: state.learn(step, reply, heard_ns, probe=bool(probe)))
         try:
             if batch.form == "look_up" and state.titles is not None:
                 await self._keep_titles(request, batch.lane, state.titles)
@@ -115,8 +148,7 @@ class Sender:
         await self.fences.removed(batch.spreadsheet, state.swept)
         if request.grow and state.grids:
             await self._keep_sizes(request, batch.lane, state.grids)
-        lines = b"".join(result.model_dump_json().encode() + b"\n" for result in state.results)
-        counts = state.counts()
+        lines, counts = await _computed(batch, lambda: (_lines(state), state.counts()))
         done = BatchDone(
             batch=batch.number,
             succeeded=counts.succeeded,
@@ -210,3 +242,12 @@ class Sender:
         """What the lane's next batches have to know; before the batch is recorded, so that it is done again if that fails."""
         titles = await self._titles_of(request, lane) or Titles()
         await self._keep_titles(request, lane, titles.model_copy(update={"grown": titles.grown | sizes}))
+
+
+async def _computed(batch: PlannedBatch, work: Callable[[], Made]) -> Made:
+    """What the work makes of the batch; a large one does not keep the event loop from using other tokens in time."""
+    return await beside(work) if len(batch.operations) > FEW_OPERATIONS else work()
+
+
+def _lines(state: BatchState) -> bytes:
+    return b"".join(result.model_dump_json().encode() + b"\n" for result in state.results)

@@ -28,6 +28,7 @@ BENCHMARKS = (
     "reads",
     "hostile",
     "peers",
+    "million",
 )
 
 
@@ -36,7 +37,9 @@ def main() -> None:
     options.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; default: all")
     options.add_argument("--minutes", type=float, help="how long each measures; default: as the promises say")
     options.add_argument("--window", type=float, metavar="S", help="scaled quotas with this window, for a quick look")
-    options.add_argument("--size", type=int, metavar="N", help="how many of what it counts: waiters, arrivals")
+    options.add_argument(
+        "--size", type=int, metavar="N", help="how many of what it counts: waiters, arrivals, operations"
+    )
     given = options.parse_args()
     unknown = sorted(set(given.names) - set(BENCHMARKS))
     if unknown:

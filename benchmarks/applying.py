@@ -73,7 +73,7 @@ def _without_ids(shown: Any) -> Any:
 # --- as headgate does it
 
 
-def batches_of(request: BulkRequest, operations: Iterable[Operation]) -> list[DraftBatch]:
+def batches_of(request: BulkRequest, operations: Iterable[Operation]) -> list[DraftBatch[list[Operation]]]:
     """The plan, lane by lane in the order in which their batches were finished."""
     planner = Planner(request)
     drafts = [draft for operation in operations for draft in planner.add(operation)]

@@ -12,11 +12,10 @@ emulator's own answers were beyond the latency that it simulates.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.processes import seconds_of_processes
 from benchmarks.readings import Ledger, arrivals, between, by_span, percentiles, throttled
 from benchmarks.rig import Setting, rig, worst_windows
 
@@ -32,44 +31,6 @@ def lane_operations(request: int, users: int, calls: int) -> list[dict[str, Any]
         lane = request * LANES + n % LANES
         made.append({"id": f"op-{n}", "op": "append", "spreadsheet": f"wide-{lane}", "range": "Orders!A:A", "values": [[n]], "user": f"u{lane % users}"})  # fmt: skip
     return made
-
-
-def seconds_of_processes() -> dict[str, float]:
-    """Processor time so far of every process below this one, by what it was started as."""
-    tick = os.sysconf("SC_CLK_TCK")
-    parents: dict[int, int] = {}
-    taken: dict[int, tuple[str, float]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            command = (folder / "cmdline").read_text().split("\0")
-        except OSError:  # it has just ended
-            continue
-        parents[int(folder.name)] = int(fields[1])
-        taken[int(folder.name)] = (_name(command), (int(fields[11]) + int(fields[12])) / tick)
-    seconds: dict[str, float] = {}
-    for process, (name, spent) in taken.items():
-        if _below(process, os.getpid(), parents):
-            seconds[name] = seconds.get(name, 0.0) + spent
-    seconds["benchmark"] = time.process_time()
-    return seconds
-
-
-def _name(command: list[str]) -> str:
-    if "emulator" in command:
-        return "emulator"
-    role = command[command.index("--role") + 1] if "--role" in command else ""
-    if role:
-        return f"worker {role}"
-    return "temporal" if any("temporal" in word for word in command) and "server" in command else "others"
-
-
-def _below(process: int, ancestor: int, parents: dict[int, int]) -> bool:
-    while process in parents and parents[process] != process:
-        process = parents[process]
-        if process == ancestor:
-            return True
-    return False
 
 
 def emulator_lateness(ledger: Ledger, setting: Setting) -> dict[str, float]:

@@ -108,7 +108,12 @@ class Rig:
     async def submit(self, operations: Iterable[dict[str, Any]], *options: str) -> str:
         """A request made of these operations; returns its id."""
         path = self.folder / f"input-{len(self.submitted)}.jsonl"
-        path.write_text("".join(json.dumps(operation) + "\n" for operation in operations))
+        with path.open("wb") as file:
+            file.writelines(_blocks(operations))
+        return await self.submit_file(path, *options)
+
+    async def submit_file(self, path: Path, *options: str) -> str:
+        """`headgate submit`; returns the request's id."""
         arguments = ("submit", str(path), "--project", PROJECT, "--json", *options)
         done = await asyncio.to_thread(self.headgate, *arguments)
         if done.returncode:

@@ -191,6 +191,12 @@ class Journal(BaseModel):
     ) -> None:
         for member in members:
             operation = self._batch.operations[member]
-            self.settled[member] = OperationResult(
-                id=operation.id, line=operation.line, outcome=outcome, applied=applied, reason=reason, reply=reply
-            )
+            fields = {
+                "id": operation.id,
+                "line": operation.line,
+                "outcome": outcome,
+                "applied": applied,
+                "reason": reason,
+                "reply": reply,
+            }
+            self.settled[member] = OperationResult.trusted(fields)

@@ -289,7 +289,7 @@ class Operation(Message):
     render: str = ""
     major_dimension: Literal["ROWS", "COLUMNS"] = "ROWS"
     placement: Literal["", "table"] = ""
-    request: dict[str, object] = {}
+    request: dict[str, object] = Field(default_factory=dict)  # a default of {} would be copied deeply for each
     sheet_id: int | None = None
     gone_sheets: tuple[int, ...] = ()
 

@@ -196,9 +196,8 @@ class BatchState(Journal):
     def _settle_all(self, part: Part, replies: list[Any]) -> None:
         complete = len(replies) == len(part.owners)
         for place, owner in enumerate(part.owners):
-            for member in owner:
-                found = replies[place] if complete else None
-                self._settle((member,), "succeeded", "yes", reply=found if isinstance(found, dict) else {})
+            found = replies[place] if complete else None
+            self._settle(owner, "succeeded", "yes", reply=found if isinstance(found, dict) else {})
 
     def _stands(self, part: Part) -> None:
         """The part took effect: its fence exists and what it swept does not."""

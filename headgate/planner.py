@@ -4,7 +4,8 @@
    (reads of a lane that only reads may change places with each other).
 2. No batch is heavier than the caps, unless one operation alone is.
 3. Reads never share a batch with writes; with order `strict` they share a lane, in order.
-4. Memory is bounded: what waits in open batches weighs at most `MOST_WAITING` and one operation.
+4. Operations are not kept here: each goes to what `keep` made for its batch, in a file if need be. What is remembered of
+   them (cells that may collide, ranges read already) is bounded, and beyond that batches close early.
 5. The look-up that a write lane needs is the first batch of its lane.
 
 Source: reference/sheets.md section 4; design section 5.
@@ -13,10 +14,10 @@ Source: reference/sheets.md section 4; design section 5.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, overload
 
 from headgate.apis.sheets import a1, merging
 from headgate.apis.sheets.sheet_names import SheetNames
@@ -27,8 +28,20 @@ MOST_BYTES = 1_800_000
 MOST_REQUESTS = 5_000
 MOST_CELLS = 50_000
 MOST_READS = 1_000
-MOST_WAITING = 24_000_000
+#: Finished batches that one lane, and all lanes together, hold back until it is known whether a look-up goes ahead of them.
 MOST_HELD = 1_000
+MOST_HELD_TOGETHER = 20_000
+#: Rows and ranges of open batches that are remembered.
+MOST_REMEMBERED = 200_000
+
+
+class Kept(Protocol):
+    """Where the operations of one batch go, in order."""
+
+    def append(self, operation: Operation, /) -> object: ...
+
+
+K = TypeVar("K", bound=Kept)
 
 
 class LaneKey(NamedTuple):
@@ -40,12 +53,12 @@ class LaneKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class DraftBatch:
-    """A finished batch that has no number yet."""
+class DraftBatch(Generic[K]):
+    """A finished batch that has no number yet, with what its operations were kept in."""
 
     lane: LaneKey
     form: Form
-    operations: tuple[Operation, ...] = ()
+    operations: K
 
     @property
     def kind(self) -> Kind:
@@ -65,50 +78,57 @@ class LaneDraft:
 
 
 @dataclass(slots=True)
-class _Open:
+class _Open(Generic[K]):
     """A batch that still grows."""
 
     form: Form
-    operations: list[Operation] = field(default_factory=list)
+    operations: K
+    count: int = 0
     bytes: int = 400
     requests: int = 0
     cells: int = 0
+    remembered: int = 0
     seen: set[str] = field(default_factory=set)
     touched: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     title: str = ""
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Lane(Generic[K]):
     draft: LaneDraft
     names: SheetNames = field(default_factory=SheetNames)
-    write: _Open | None = None
-    reads: dict[tuple[str, str], _Open] = field(default_factory=dict)
+    write: _Open[K] | None = None
+    reads: dict[tuple[str, str], _Open[K]] = field(default_factory=dict)
     wants_titles: bool = False
-    held: list[DraftBatch] = field(default_factory=list)
-    held_bytes: int = 0
+    held: list[DraftBatch[K]] = field(default_factory=list)
     decided: bool = False
 
     @property
-    def waiting(self) -> int:
-        return self.held_bytes + (self.write.bytes if self.write else 0) + sum(one.bytes for one in self.reads.values())
+    def remembered(self) -> int:
+        return (self.write.remembered if self.write else 0) + sum(one.remembered for one in self.reads.values())
 
 
-class Planner:
+class Planner(Generic[K]):
     """Takes the operations of one bulk request in the order of their lines and hands out batches as they close."""
 
-    def __init__(self, request: BulkRequest) -> None:
+    @overload
+    def __init__(self: Planner[list[Operation]], request: BulkRequest) -> None: ...
+    @overload
+    def __init__(self, request: BulkRequest, keep: Callable[[], K]) -> None: ...
+    def __init__(self, request: BulkRequest, keep: Callable[[], K] = list) -> None:  # type: ignore[assignment]
         self._request = request
+        self._keep = keep
         self._strict = request.order == "strict"
-        self._lanes: dict[LaneKey, _Lane] = {}
-        self._waiting = 0
+        self._lanes: dict[LaneKey, _Lane[K]] = {}
+        self._held = 0
+        self._remembered = 0
 
     @property
     def lanes(self) -> dict[LaneKey, LaneDraft]:
         """The lanes in the order of their first lines; complete after `finish`."""
         return {key: lane.draft for key, lane in self._lanes.items()}
 
-    def add(self, operation: Operation) -> list[DraftBatch]:
+    def add(self, operation: Operation) -> list[DraftBatch[K]]:
         """Takes the next operation; returns the batches that it closed, mostly none."""
         form = merging.form_of(operation)
         kind: Kind = "read" if form == "read" else "write"
@@ -121,19 +141,19 @@ class Planner:
         sized = self._request.grow and form == "fenced" and operation.op != "request"
         lane.wants_titles = lane.wants_titles or sized or needs_titles(operation, form)
         closed = self._add_read(lane, operation) if kind == "read" else self._add_write(lane, operation, form)
-        if self._waiting > MOST_WAITING:
+        if self._remembered > MOST_REMEMBERED:
             closed += self._relieve()
         return closed
 
-    def finish(self) -> list[DraftBatch]:
+    def finish(self) -> list[DraftBatch[K]]:
         """Closes what is still open, lane by lane."""
         closed = []
         for lane in self._lanes.values():
             closed += self._close_all(lane) + self._release(lane, last=True)
         return closed
 
-    def _add_write(self, lane: _Lane, operation: Operation, form: Form) -> list[DraftBatch]:
-        closed = self._close_reads(lane)
+    def _add_write(self, lane: _Lane[K], operation: Operation, form: Form) -> list[DraftBatch[K]]:
+        closed = self._close_reads(lane) if lane.reads else []
         weight = merging.weight_of(operation, form)
         current = lane.write
         if current is not None and (
@@ -141,15 +161,15 @@ class Planner:
         ):
             closed += self._close_write(lane)
         if lane.write is None:
-            lane.write = _Open(form)
+            lane.write = _Open(form, self._keep())
         self._put(lane.write, operation, weight)
         if form == "values_update":
-            _touch(lane.write, operation)
+            self._remember(lane.write, _touch(lane.write, operation))
         if form == "values_append":
             closed += self._close_write(lane)
         return closed
 
-    def _add_read(self, lane: _Lane, operation: Operation) -> list[DraftBatch]:
+    def _add_read(self, lane: _Lane[K], operation: Operation) -> list[DraftBatch[K]]:
         closed = self._close_write(lane)
         options = (operation.render or "FORMATTED_VALUE", operation.major_dimension)
         current = lane.reads.get(options)
@@ -159,57 +179,64 @@ class Planner:
             closed += self._close(lane, lane.reads.pop(options))
             current = None
         if current is None:
-            current = lane.reads[options] = _Open("read")
-        current.seen.add(operation.range)
+            current = lane.reads[options] = _Open("read", self._keep())
+        if not repeated:
+            current.seen.add(operation.range)
+            self._remember(current, 1)
         self._put(current, operation, weight)
         return closed
 
-    def _fits(self, current: _Open, weight: merging.Weight) -> bool:
+    def _fits(self, current: _Open[K], weight: merging.Weight) -> bool:
         per_call = self._request.operations_per_call
         return (
             current.bytes + weight.bytes <= MOST_BYTES
             and current.requests + weight.requests <= MOST_REQUESTS
             and current.cells + weight.cells <= MOST_CELLS
-            and (per_call <= 0 or len(current.operations) < per_call)
-            and len(current.operations) < MOST_CELLS
+            and (per_call <= 0 or current.count < per_call)
+            and current.count < MOST_CELLS
         )
 
-    def _put(self, current: _Open, operation: Operation, weight: merging.Weight) -> None:
-        before = current.bytes if current.operations else 0
+    def _put(self, current: _Open[K], operation: Operation, weight: merging.Weight) -> None:
         current.operations.append(operation)
+        current.count += 1
         current.bytes += weight.bytes
         current.requests += weight.requests
         current.cells += weight.cells
-        self._waiting += current.bytes - before
 
-    def _close_all(self, lane: _Lane) -> list[DraftBatch]:
+    def _remember(self, current: _Open[K], more: int) -> None:
+        current.remembered += more
+        self._remembered += more
+
+    def _close_all(self, lane: _Lane[K]) -> list[DraftBatch[K]]:
         return self._close_reads(lane) + self._close_write(lane)
 
-    def _close_reads(self, lane: _Lane) -> list[DraftBatch]:
+    def _close_reads(self, lane: _Lane[K]) -> list[DraftBatch[K]]:
         opened, lane.reads = lane.reads, {}
         return [batch for one in opened.values() for batch in self._close(lane, one)]
 
-    def _close_write(self, lane: _Lane) -> list[DraftBatch]:
+    def _close_write(self, lane: _Lane[K]) -> list[DraftBatch[K]]:
         if lane.write is None:
             return []
         current, lane.write = lane.write, None
         return self._close(lane, current)
 
-    def _close(self, lane: _Lane, current: _Open) -> list[DraftBatch]:
-        batch = DraftBatch(lane.draft.key, current.form, tuple(current.operations))
-        lane.held.append(batch)
-        lane.held_bytes += current.bytes
-        if lane.draft.key.kind == "write" and not (lane.decided or lane.wants_titles) and len(lane.held) < MOST_HELD:
+    def _close(self, lane: _Lane[K], current: _Open[K]) -> list[DraftBatch[K]]:
+        self._remembered -= current.remembered
+        lane.held.append(DraftBatch(lane.draft.key, current.form, current.operations))
+        self._held += 1
+        if lane.draft.key.kind == "write" and not (lane.decided or lane.wants_titles) and self._may_hold(lane):
             return []
         return self._release(lane)
 
-    def _release(self, lane: _Lane, last: bool = False) -> list[DraftBatch]:
+    def _may_hold(self, lane: _Lane[K]) -> bool:
+        return len(lane.held) < MOST_HELD and self._held < MOST_HELD_TOGETHER
+
+    def _release(self, lane: _Lane[K], last: bool = False) -> list[DraftBatch[K]]:
         """Hands out what the lane held back, behind the look-up if the lane needs one, or might need one later."""
         released, lane.held = lane.held, []
-        self._waiting -= lane.held_bytes
-        lane.held_bytes = 0
+        self._held -= len(released)
         if released and not lane.decided and lane.draft.key.kind == "write" and (lane.wants_titles or not last):
-            released.insert(0, DraftBatch(lane.draft.key, "look_up"))
+            released.insert(0, DraftBatch(lane.draft.key, "look_up", self._keep()))
             lane.draft.look_up = True
         lane.decided = lane.decided or bool(released)
         for batch in released:
@@ -218,13 +245,13 @@ class Planner:
                 _count_run(lane.draft.runs, lane.draft.key.kind, batch.kind)
         return released
 
-    def _relieve(self) -> list[DraftBatch]:
-        """Closes the heaviest lanes' batches until half of the allowance is free; costs calls, never order."""
+    def _relieve(self) -> list[DraftBatch[K]]:
+        """Closes the batches of which most is remembered until half of the allowance is free; costs calls, never order."""
         closed = []
-        for lane in sorted(self._lanes.values(), key=lambda lane: lane.waiting, reverse=True):
-            if self._waiting <= MOST_WAITING // 2:
+        for lane in sorted(self._lanes.values(), key=lambda lane: lane.remembered, reverse=True):
+            if self._remembered <= MOST_REMEMBERED // 2:
                 break
-            closed += self._close_all(lane) + self._release(lane)
+            closed += self._close_all(lane)
         return closed
 
 
@@ -253,7 +280,7 @@ def _count_run(runs: list[int], first: Kind, kind: Kind) -> None:
         runs.append(1)
 
 
-def _collides(current: _Open, operation: Operation) -> bool:
+def _collides(current: _Open[Any], operation: Operation) -> bool:
     """The order of two updates of one call is not documented: ones that may touch the same cell do not share it."""
     if current.form != "values_update":
         return False
@@ -268,11 +295,13 @@ def _collides(current: _Open, operation: Operation) -> bool:
     )
 
 
-def _touch(current: _Open, operation: Operation) -> None:
+def _touch(current: _Open[Any], operation: Operation) -> int:
+    """Remembers the cells that an update writes; returns how many rows that are."""
     area = a1.parse(operation.range)
     current.title = "\0" if area.whole else area.title.casefold()
     for row in range(area.top, area.top + _height(operation)):
         current.touched.setdefault(row, []).append((area.left, area.left + _width(operation)))
+    return _height(operation)
 
 
 def _height(operation: Operation) -> int:

@@ -11,6 +11,7 @@ import pytest
 
 from activities.clock import ServerClock
 from activities.lease import LeaseInProgress
+from activities.sending import Ready
 from headgate.errors import StaleToken, Unreachable
 from headgate.models import (
     BatchDone,
@@ -36,6 +37,14 @@ class Sender:
         self.script = script
         self.batches = self
         self.sent: list[int] = []
+        self.ready: dict[int, Ready] = {}
+        self.states: list[BatchState] = []
+
+    def take_ready(self, request_id: str, number: int) -> Ready | None:
+        return self.ready.pop(number, None)
+
+    def keep_ready(self, request_id: str, ready: Ready) -> None:
+        self.ready[ready.batch.number] = ready
 
     async def load_many(self, request_id: str, first: int, count: int) -> tuple[PlannedBatch, ...]:
         operation = Operation(line=1, id="o", op="read", spreadsheet="s", range="A1")
@@ -50,6 +59,7 @@ class Sender:
     async def next_step(
         self, request: BulkRequest, batch: PlannedBatch, state: BatchState, sweep: tuple[int, ...]
     ) -> object:
+        self.states.append(state)
         return object()
 
     async def send(self, request: BulkRequest, batch: PlannedBatch, state: BatchState, *_: object) -> Advice:
@@ -154,3 +164,15 @@ async def test_lanes_that_a_slow_call_keeps_waiting_are_told_of_once() -> None:
     reports, told = await run(Sender({0: [0.9]}), lane(0, 0), lane(1, 5))
     assert [[r.lane for r in report.lanes] for report in told] == [[1]]
     assert len(reports) == 2
+
+
+async def test_what_went_stale_is_sent_as_it_was_made_ready() -> None:
+    """By the next token of the lease, and by the next lease; nothing is kept of what was sent."""
+    sender = Sender({7: [StaleToken(), StaleToken(), "ok"]})
+    reports, _ = await run(sender, lane(0, 7, 8, tokens=2))
+    assert (reports[0].done, reports[0].unused, sender.sent) == ((), (0, 1), [])
+    reports, _ = await run(sender, lane(0, 7, 8))
+    assert sender.sent == [7, 8]
+    first, second, third, other = sender.states
+    assert first is second is third is not other
+    assert not sender.ready

@@ -12,7 +12,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities import layout
+from activities import layout, spill
 from activities.batches import Batches
 from activities.distinct import FirstLines
 from activities.manifest import need_plan
@@ -21,9 +21,19 @@ from activities.planning import Interrupted, Planning
 from activities.results import Results, read_results
 from activities.store import Store
 from activities.submission import store_input
+from headgate.apis.sheets.operations import parse_line
 from headgate.apis.sheets.titles import Sheet, Titles
 from headgate.errors import InvalidRequest, Unreachable
-from headgate.models import AbandonLane, BatchDone, BulkRequest, LaneEntry, Operation, PageRequest, PlanSummary
+from headgate.models import (
+    AbandonLane,
+    BatchDone,
+    BulkRequest,
+    LaneEntry,
+    Operation,
+    PageRequest,
+    PlannedBatch,
+    PlanSummary,
+)
 
 
 @pytest.fixture(params=["memory", "folder"])
@@ -103,6 +113,28 @@ async def test_every_line_ends_in_a_batch_or_in_a_refusal(store: Store) -> None:
     batches = await Batches(store).load_many("r", 0, record.batches)
     assert sorted(operation.line for batch in batches for operation in batch.operations) == [1, 3, 10, 11]
     assert summary.calls == record.batches
+
+
+def test_open_batches_go_to_the_file_and_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What memory may hold changes nothing of the plan: as many calls, the same bytes."""
+    lines = [append(number, f"s{number % 40}", values=[["x" * (number % 7), number]]) for number in range(2000)]
+    lines += [json.dumps({"op": "request", "spreadsheet": "s0", "user": "ada", "request": {"addSheet": {}}}).encode()]
+    made = []
+    for most in (spill.MOST_WAITING, 1_000, 0):
+        monkeypatch.setattr(spill, "MOST_WAITING", most)
+        folder = tmp_path / str(most)
+        folder.mkdir()
+        planning = Planning(BulkRequest(id="r", project="p", nonce="n"), folder)
+        for line in lines:
+            planning.take(line + b"\n")
+            assert sum(len(pile._waiting) for pile in planning._spill._open) <= most + len(line) + 100
+        assert planning.finish().calls == 80
+        made.append((planning.batches.read_bytes(), planning.index.read_bytes(), planning.pages.read_bytes()))
+    assert made[0] == made[1] == made[2]
+    batches = [PlannedBatch.model_validate_json(line) for line in made[0][0].splitlines()]
+    planned = {operation.line: operation for batch in batches for operation in batch.operations}
+    for number, line in enumerate(lines[:-1], 1):
+        assert planned[number] == parse_line(line, number, "")
 
 
 async def test_lanes_and_batches_are_numbered_without_gaps(store: Store) -> None:

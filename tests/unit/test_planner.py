@@ -35,15 +35,19 @@ def operations(*lines: Fields) -> list[Operation]:
     ]
 
 
+Draft = DraftBatch[list[Operation]]
+ListPlanner = Planner[list[Operation]]
+
+
 def plan(
     lines: list[Operation], order: Order = "lane", per_call: int = 0, nonce: str = "n"
-) -> tuple[list[DraftBatch], Planner]:
+) -> tuple[list[Draft], ListPlanner]:
     planner = Planner(BulkRequest(id="r", project="p", order=order, operations_per_call=per_call, nonce=nonce))
     batches = [batch for operation in lines for batch in planner.add(operation)]
     return batches + planner.finish(), planner
 
 
-def shape(batches: list[DraftBatch]) -> list[tuple[str, list[int]]]:
+def shape(batches: list[Draft]) -> list[tuple[str, list[int]]]:
     return [(batch.form, [operation.line for operation in batch.operations]) for batch in batches]
 
 
@@ -207,11 +211,12 @@ def test_every_operation_is_in_one_batch_in_order_and_within_the_caps(
         patch.setattr(planning, "MOST_CELLS", 12)
         patch.setattr(planning, "MOST_HELD", 3)
         if little_memory:
-            patch.setattr(planning, "MOST_WAITING", 3_000)
+            patch.setattr(planning, "MOST_REMEMBERED", 3)
+            patch.setattr(planning, "MOST_HELD_TOGETHER", 4)
         given_ = operations(*lines)
         batches, planner = plan(given_, order, per_call)
         assert batches == plan(given_, order, per_call)[0]
-    by_lane: dict[LaneKey, list[DraftBatch]] = defaultdict(list)
+    by_lane: dict[LaneKey, list[Draft]] = defaultdict(list)
     for batch in batches:
         by_lane[batch.lane].append(batch)
     assert sorted(operation.line for batch in batches for operation in batch.operations) == list(
@@ -222,7 +227,7 @@ def test_every_operation_is_in_one_batch_in_order_and_within_the_caps(
         judge_lane(key, of_lane, planner, order, per_call)
 
 
-def judge_lane(key: LaneKey, batches: list[DraftBatch], planner: Planner, order: Order, per_call: int) -> None:
+def judge_lane(key: LaneKey, batches: list[Draft], planner: ListPlanner, order: Order, per_call: int) -> None:
     lane = planner.lanes[key]
     assert lane.batches == len(batches)
     assert lane.look_up == (batches[0].form == "look_up")
@@ -245,7 +250,7 @@ def judge_lane(key: LaneKey, batches: list[DraftBatch], planner: Planner, order:
         judge_batch(batch, lane.look_up, per_call)
 
 
-def judge_batch(batch: DraftBatch, look_up: bool, per_call: int) -> None:
+def judge_batch(batch: Draft, look_up: bool, per_call: int) -> None:
     assert not per_call or len(batch.operations) <= per_call
     assert all((operation.spreadsheet, operation.user) == batch.lane[:2] for operation in batch.operations)
     assert look_up or not any(needs_titles(operation, batch.form) for operation in batch.operations)

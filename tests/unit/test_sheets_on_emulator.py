@@ -37,7 +37,7 @@ def run(api: Api, *lines: dict[str, Any]) -> dict[str, OperationResult]:
     results: dict[str, OperationResult] = {}
     for number, draft in enumerate([*drafts, *planner.finish()]):
         batch = PlannedBatch(
-            number=number, lane=0, form=draft.form, user="u", spreadsheet="S", operations=draft.operations
+            number=number, lane=0, form=draft.form, user="u", spreadsheet="S", operations=tuple(draft.operations)
         )
         state = BatchState.fresh(batch, REQUEST)
         while (step := state.next_step(titles, 10**18)) is not None:

@@ -12,12 +12,17 @@ from hypothesis import strategies as st
 from emulator.errors import ApiError
 from headgate.apis.sheets import raw_requests
 from headgate.apis.sheets.fences import Fence
-from headgate.apis.sheets.operations import parse_line
+from headgate.apis.sheets.operations import parse_closely, parse_line, parse_plain
 from headgate.errors import InvalidOperation
 from headgate.models import Operation
 from tests.unit.emulator_api import Api
 
-GOOD = {"op": "append", "spreadsheet": "S", "range": "Orders!A:C", "values": [["o-1", 12.5, True, None]]}
+GOOD: dict[str, object] = {
+    "op": "append",
+    "spreadsheet": "S",
+    "range": "Orders!A:C",
+    "values": [["o-1", 12.5, True, None]],
+}
 
 
 def line(**changes: object) -> str:
@@ -227,3 +232,85 @@ def test_no_request_that_is_taken_touches_a_fence(lookup: dict[str, object], del
     with suppress(ApiError):
         api.batch(request)
     assert api.call("GET", "/S/developerMetadata/77")["metadataValue"] == "v"
+
+
+COMMON: list[dict[str, object]] = [
+    GOOD,
+    {**GOOD, "id": 7, "values": [['naïve \\ "quoted"', -0.0, 2**53, False, None, ""], []]},
+    {**GOOD, "op": "update", "range": "'A b'!$b$2:C9", "input": "USER_ENTERED", "major_dimension": "COLUMNS"},
+    {"op": "append", "spreadsheet": "S", "range": "A:A", "values": [["=A1"]], "input": "FORMULAS", "user": "ada"},
+    {"op": "clear", "spreadsheet": "S", "range": "Orders!A5:C", "id": "c"},
+    {"op": "read", "spreadsheet": "S", "range": "A1", "render": "FORMULA"},
+    {"op": "request", "spreadsheet": "S", "request": {"addSheet": {"properties": {"title": "ä", "sheetId": 5}}}},
+    {"op": "request", "spreadsheet": "S", "request": {"findReplace": {"find": "a", "allSheets": True}}},
+]
+
+
+@pytest.mark.parametrize("common", COMMON, ids=[str(n) for n in range(len(COMMON))])
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_common_lines_need_no_closer_look(common: dict[str, object], ascii_only: bool) -> None:
+    text = json.dumps(common, ensure_ascii=ascii_only).encode()
+    assert parse_plain(text, 3, "u") == parse_closely(text, 3, "u")
+    assert repr(parse_plain(text, 3, "u")) == repr(parse_closely(text, 3, "u"))
+
+
+spaces = st.sampled_from(["", "", "", " ", "\t", "\r", "\n "])
+plain_texts = st.text(alphabet=st.sampled_from('ab1 "\\:,{}[]/é\u2028\U0001f600\x7f\n'), max_size=6)
+written_texts = st.one_of(
+    st.builds(lambda text, a: json.dumps(text, ensure_ascii=a), plain_texts, st.booleans()),
+    st.builds(lambda text: json.dumps(text).replace("a", "\\u0061"), plain_texts),
+    st.sampled_from(['"\\ud800"', '"\\ud83d\\ude00"', '"\\ude00\\ud83d"', '"\\/"', '"\t"', '"\\x"', "'a'", '"a']),
+)
+written_numbers = st.one_of(
+    st.from_regex(r"-?(0|[1-9][0-9]{0,22})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", fullmatch=True),
+    st.sampled_from(["-0", "-0.0", "01", "1.", ".5", "+1", "NaN", "-Infinity", "1e400", "9" * 400, "9007199254740993"]),
+)
+written_scalars = written_texts | written_numbers | st.sampled_from(["null", "true", "false"])
+
+
+def written_object(pairs: list[tuple[str, str, str]]) -> str:
+    return "{" + ",".join(f"{space}{key}{space}:{space}{value}" for key, value, space in pairs) + "}"
+
+
+def written_list(entries: list[str]) -> str:
+    return "[" + ",".join(entries) + "]"
+
+
+written_values = st.recursive(
+    written_scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(written_list)
+        | st.lists(st.tuples(written_texts, inner, spaces), max_size=3).map(written_object)
+    ),
+    max_leaves=6,
+)
+written_rows = st.lists(st.lists(written_scalars, max_size=3).map(written_list), max_size=3).map(written_list)
+written_keys = st.sampled_from([f'"{field}"' for field in [*FIELDS, "placement"]]) | st.just('"\\u0069d"')
+
+
+@st.composite
+def written_lines(draw: st.DrawFn) -> str:
+    """A common line with fields put in, often twice, in every spelling that JSON allows and in some that it does not."""
+    common = draw(st.sampled_from(COMMON))
+    pairs = [(json.dumps(key), json.dumps(value), draw(spaces)) for key, value in common.items()]
+    changes = st.tuples(written_keys, written_values | written_rows, spaces)
+    named_well = st.sampled_from(
+        [(json.dumps(key), json.dumps(value), " ") for one in COMMON for key, value in one.items()]
+    )
+    placed = st.just(('"placement"', '"table"', ""))
+    pairs += draw(st.lists(changes | named_well | placed, max_size=2))
+    if draw(st.booleans()):
+        kept = {key: (key, value, space) for key, value, space in pairs}
+        pairs = draw(st.permutations(list(kept.values())))
+    space = draw(spaces)
+    return draw(st.sampled_from(["", "", "", "\ufeff"])) + space + written_object(list(pairs)) + space
+
+
+@given(written_lines(), st.booleans())
+def test_a_line_that_is_taken_fast_is_what_a_close_look_makes_of_it(text: str, as_bytes: bool) -> None:
+    line = text.encode("utf-8", "surrogatepass") if as_bytes else text
+    fast = parse_plain(line, 3, "u")
+    if fast is not None:
+        closely = parse_closely(line, 3, "u")
+        assert fast == closely
+        assert repr(fast) == repr(closely)

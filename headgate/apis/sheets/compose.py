@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
+import orjson
+
 from headgate.apis.sheets import a1, merging
 from headgate.apis.sheets.fences import BURNT, Fence, removal
 from headgate.apis.sheets.grids import Grids
@@ -246,9 +248,16 @@ def _query(**fields: str | list[str]) -> str:
     return urlencode(fields, doseq=True, quote_via=quote)
 
 
+def _encoded(body: object) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # a whole number of more than 64 bits in a raw request
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
 def _call(method: str, spreadsheet: str, path: str, query: str, body: object, kind: Kind) -> Call:
     encoded = b""
     if body is not None:
-        encoded = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        encoded = _encoded(body)
     path = f"/v4/spreadsheets/{quote(spreadsheet, safe='')}{path}"
     return Call(method=method, path=path, query=query, body=encoded, kind=kind)

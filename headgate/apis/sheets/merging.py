@@ -14,9 +14,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from json.encoder import encode_basestring
+from typing import NamedTuple
 
 from headgate.apis.sheets import a1
 from headgate.models import Form, Operation
@@ -66,8 +66,7 @@ _BOOLEANS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Weight:
+class Weight(NamedTuple):
     """What an operation adds to a batch: bytes on the wire (an upper estimate), sub-requests, cells."""
 
     bytes: int
@@ -126,7 +125,7 @@ def weight_of(operation: Operation, form: Form) -> Weight:
         return Weight(len(_dump(operation.values)) + len(operation.range) + 80, 1, cells)
     if operation.op == "clear":
         return Weight(250, 1, 0)
-    written = sum(_cell_bytes(cell) for row in operation.values for cell in row)
+    written = _written(operation.values)
     if operation.op == "append":
         rows = rows_of(operation)
         pads = 3 * a1.parse(operation.range).left * len(rows)
@@ -139,28 +138,31 @@ def _has_null(values: Rows) -> bool:
     return any(None in row for row in values)
 
 
-def _cell_bytes(cell: Cell) -> int:
-    if cell is None or cell == "":
-        return 3
-    if isinstance(cell, str):
-        quoted = encode_basestring(cell)
-        return 42 + (len(quoted) if quoted.isascii() else len(quoted.encode()))
-    return 40 + len(repr(cell))
+def _written(values: Rows) -> int:
+    """The bytes that the cells take as CellData, at most."""
+    total = 0
+    for row in values:
+        for cell in row:
+            if type(cell) is str:
+                quoted = encode_basestring(cell)
+                total += 42 + (len(quoted) if quoted.isascii() else len(quoted.encode())) if cell else 3
+            elif cell is None:
+                total += 3
+            else:
+                total += 40 + len(repr(cell))
+    return total
+
+
+_KINDS = {str: "stringValue", int: "numberValue", float: "numberValue", bool: "boolValue"}
 
 
 def cell(value: Cell, input: str) -> Json:
     """The CellData of a value; null and "" are an empty cell."""
-    match value:
-        case None | "":
-            return {}
-        case bool():
-            kind = "boolValue"
-        case int() | float():
-            kind = "numberValue"
-        case str():
-            formula = input != "RAW" and value.startswith("=") and len(value) > 1
-            kind = "formulaValue" if formula else "stringValue"
-    return {MASK: {kind: value}}
+    if value is None or value == "":
+        return {}
+    if input != "RAW" and isinstance(value, str) and value.startswith("=") and len(value) > 1:
+        return {MASK: {"formulaValue": value}}
+    return {MASK: {_KINDS[type(value)]: value}}
 
 
 def append_rows(operation: Operation) -> list[Json]:

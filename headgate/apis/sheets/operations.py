@@ -9,23 +9,19 @@ Source: design section 5; limits from reference/sheets.md section 1.4.
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from typing import Annotated, Literal
+from functools import lru_cache
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from headgate.apis.sheets import a1, merging, raw_requests
+from headgate.apis.sheets.decoding import closed, decode, decode_fast, texts_in
+from headgate.apis.sheets.limits import DEEPEST, EXACT, INFLATES, LARGEST_CALL, LONGEST_CELL, LONGEST_ID, LONGEST_RANGE
 from headgate.errors import InvalidOperation
 from headgate.models import NAME_PATTERN, Operation
 
-LONGEST_LINE = 9_000_000
-LONGEST_CELL = 50_000
-LARGEST_CALL = 10_000_000
-_INFLATES = 300_000
-LONGEST_ID = 200
-_EXACT = 2**53
 _OPERATIONS = ("append", "update", "clear", "read", "request")
 _NAME = re.compile(NAME_PATTERN)
 _FORBIDDEN = {
@@ -63,7 +59,7 @@ def _cell(cell: object, row: int) -> Cell:
     if cell is None or kind is bool:
         return cell  # type: ignore[return-value]
     if isinstance(cell, int):
-        if -_EXACT <= cell <= _EXACT:
+        if -EXACT <= cell <= EXACT:
             return cell
         try:
             return float(cell)
@@ -96,7 +92,7 @@ def _id(value: object) -> object:
 
 
 def _range(value: object) -> object:
-    if not isinstance(value, str) or len(value) > 500:
+    if not isinstance(value, str) or len(value) > LONGEST_RANGE:
         raise ValueError("range must be a text such as Orders!A1:C10")
     return a1.canonical(value)
 
@@ -125,6 +121,9 @@ class Line(BaseModel):
     request: Annotated[object, BeforeValidator(_request)] = Field(default_factory=dict)
 
 
+_DEFAULT_WORDS = ("RAW", "", "ROWS")
+#: The words that a common line may say, as `_DEFAULT_WORDS` has them in order. A placement has rules of its own.
+_WORDS = tuple(get_args(Line.model_fields[name].annotation) for name in ("input", "render", "major_dimension"))
 _CHOICES = {
     "op": "append, update, clear, read or request",
     "input": "RAW, FORMULAS or USER_ENTERED",
@@ -134,9 +133,75 @@ _CHOICES = {
 }
 
 
+#: What a common line may name, by op.
+_PLAIN = {op: frozenset(Line.model_fields) - {*_FORBIDDEN[op], "placement"} for op in _OPERATIONS}
+
+
 def parse_line(text: str | bytes, line: int, default_user: str) -> Operation:
     """The operation that a line of JSON describes; `line` counts from 1. Raises InvalidOperation with one sentence."""
-    fields = _object(text)
+    operation = parse_plain(text, line, default_user)
+    return operation if operation is not None else parse_closely(text, line, default_user)
+
+
+def parse_plain(text: str | bytes, line: int, default_user: str) -> Operation | None:
+    """What `parse_closely` returns, at a fraction of its cost; None for a line that it refuses, or that is not common."""
+    if len(text) > INFLATES:
+        return None
+    fields: Any = decode_fast(text)
+    if fields is None:
+        return None
+    take = fields.get
+    op, name = take("op"), take("id", "")
+    if type(op) is not str or op not in _PLAIN or not fields.keys() <= _PLAIN[op]:
+        return None
+    texts = 2 * len(fields)
+    if type(name) is int and -(10**18) < name < 10**18:
+        name = str(name)
+        texts -= 1
+    elif type(name) is not str or len(name) > LONGEST_ID or not name.isprintable() or (not name and "id" in fields):
+        return None
+    spreadsheet, user, area = take("spreadsheet"), take("user", default_user), take("range", "")
+    if type(spreadsheet) is not str or type(user) is not str or not (_is_name(spreadsheet) and _is_name(user)):
+        return None
+    if op == "request":
+        request = take("request")
+        inside = _texts_inside(request)
+        if inside is None or raw_requests.complaint(request):
+            return None
+        texts += inside - 1
+    else:
+        request = {}
+        if type(area) is not str or not area or len(area) > LONGEST_RANGE:
+            return None
+        try:
+            area = a1.canonical(area)
+        except ValueError:
+            return None
+    rows: Rows = ()
+    if op in ("append", "update"):
+        values = take("values")
+        inside = _texts_in_rows(values)
+        if inside is None:
+            return None
+        texts += inside - 1
+        rows = tuple([tuple(row) for row in values])
+    words = (take("input", "RAW"), take("render", ""), take("major_dimension", "ROWS"))
+    if words != _DEFAULT_WORDS and not all(word in known for word, known in zip(words, _WORDS, strict=True)):
+        return None
+    if texts != texts_in(text):
+        return None
+    operation = _operation(line, name, op, spreadsheet, user, area, rows, (*words, ""), request)
+    if op == "update":
+        try:
+            _must_fit(operation)
+        except InvalidOperation:
+            return None
+    return operation
+
+
+def parse_closely(text: str | bytes, line: int, default_user: str) -> Operation:
+    """As `parse_line`, for any line."""
+    fields = decode(text)
     op = fields.get("op")
     if isinstance(op, str) and op in _OPERATIONS:
         for field in _FORBIDDEN[op]:
@@ -156,66 +221,95 @@ def parse_line(text: str | bytes, line: int, default_user: str) -> Operation:
         checked = Line.model_validate(fields)
     except ValidationError as error:
         raise InvalidOperation(_sentence(error)) from None
-    operation = Operation.model_construct(
-        line=line,
-        id=checked.id or str(line),
-        op=checked.op,
-        spreadsheet=checked.spreadsheet,
-        user=checked.user,
-        range=checked.range,
-        values=checked.values,  # type: ignore[arg-type]
-        input=checked.input,
-        render=checked.render,
-        major_dimension=checked.major_dimension,
-        placement=checked.placement,
-        request=checked.request,  # type: ignore[arg-type]
-        sheet_id=None,
+    words = (checked.input, checked.render, checked.major_dimension, checked.placement)
+    operation = _operation(
+        line,
+        checked.id,
+        checked.op,
+        checked.spreadsheet,
+        checked.user,
+        checked.range,
+        checked.values,  # type: ignore[arg-type]
+        words,
+        checked.request,
     )
     _must_fit(operation)
-    if len(text) > _INFLATES and merging.weight_of(operation, merging.form_of(operation)).bytes > LARGEST_CALL:
+    if len(text) > INFLATES and merging.weight_of(operation, merging.form_of(operation)).bytes > LARGEST_CALL:
         raise InvalidOperation(f"The operation takes more than one call can carry ({LARGEST_CALL:,} bytes); split it.")
     return operation
 
 
-def _object(text: str | bytes) -> dict[str, object]:
-    if len(text) > LONGEST_LINE:
-        raise InvalidOperation(f"The line is longer than {LONGEST_LINE:,} bytes; split it into several operations.")
-    try:
-        if isinstance(text, bytes):
-            text = text.decode("utf-8")
-        fields = _DECODER.decode(text.removeprefix("\ufeff"))
-        if "\\u" in text or not text.isascii():
-            json.dumps(fields, ensure_ascii=False).encode("utf-8")
-    except UnicodeError:
-        raise InvalidOperation("The line is not valid UTF-8; save the file as UTF-8.") from None
-    except json.JSONDecodeError as error:
-        raise InvalidOperation(f"The line is not JSON: {error.msg} at character {error.pos + 1}; correct it.") from None
-    except RecursionError:
-        raise InvalidOperation("The line is nested too deeply; make it flatter.") from None
-    except ValueError as error:
-        raise InvalidOperation(_closed(str(error)) if str(error).startswith("the line") else _TOO_LONG) from None
-    if not isinstance(fields, dict):
-        raise InvalidOperation('The line must be a JSON object, such as {"op": "read", "spreadsheet": "...", ...}.')
-    return fields
+def _operation(
+    line: int,
+    name: str,
+    op: str,
+    spreadsheet: str,
+    user: str,
+    area: str,
+    rows: Rows,
+    words: tuple[Any, Any, Any, Any],
+    request: Any,
+) -> Operation:
+    fields = {
+        "line": line,
+        "id": name or str(line),
+        "op": op,
+        "spreadsheet": spreadsheet,
+        "user": user,
+        "range": area,
+        "values": rows,
+        "input": words[0],
+        "render": words[1],
+        "major_dimension": words[2],
+        "placement": words[3],
+        "request": request,
+        "sheet_id": None,
+        "gone_sheets": (),
+    }
+    return Operation.trusted(fields)
 
 
-_TOO_LONG = "The line holds a number with too many digits; write it as text."
+@lru_cache(maxsize=8_192)
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None and text not in (".", "..")
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"the line holds {name}, which is no JSON number; write it as text")
+def _texts_in_rows(values: Any) -> int | None:
+    """How many texts the rows hold; None where they are no rows, or hold what has to be looked at."""
+    if type(values) is not list or not values:
+        return None
+    texts = 0
+    for row in values:
+        if type(row) is not list:
+            return None
+        for cell in row:
+            kind = type(cell)
+            if kind is str:
+                if len(cell) > LONGEST_CELL:
+                    return None
+                texts += 1
+            elif kind is int or kind is float:
+                if not -EXACT <= cell <= EXACT:
+                    return None
+            elif cell is not None and kind is not bool:
+                return None
+    return texts
 
 
-def _object_without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        seen: set[str] = set()
-        name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise ValueError(f"the line names {name[:40]!r} twice in one object; remove one")
-    return fields
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_object_without_repeats)
+def _texts_inside(value: Any, depth: int = 0) -> int | None:
+    """How many texts a value holds, keys among them; None where it has to be looked at."""
+    kind = type(value)
+    if kind is str:
+        return 1
+    if kind is dict or kind is list:
+        texts = len(value) if kind is dict else 0
+        for one in value.values() if kind is dict else value:
+            inside = _texts_inside(one, depth + 1) if depth < DEEPEST else None
+            if inside is None:
+                return None
+            texts += inside
+        return texts
+    return 0 if value is None or kind is bool or -EXACT <= value <= EXACT else None
 
 
 def _sentence(error: ValidationError) -> str:
@@ -227,14 +321,10 @@ def _sentence(error: ValidationError) -> str:
         case "missing":
             return f"{field} is missing; every operation needs it."
         case "value_error":
-            return _closed(first["msg"].removeprefix("Value error, "))
+            return closed(first["msg"].removeprefix("Value error, "))
     if field in _CHOICES:
         return f"{field} must be {_CHOICES[field]}."
     return f"{field} has the wrong type; correct it."
-
-
-def _closed(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:] + "." if sentence.startswith("the ") else sentence + "."
 
 
 def _must_fit(operation: Operation) -> None:

@@ -14,6 +14,7 @@ import re
 from datetime import datetime
 from functools import cache
 
+from headgate.apis.sheets.limits import DEEPEST
 from headgate.apis.sheets.request_table import ENUMS, SCHEMAS
 
 FENCE_KEY = "hg"
@@ -58,7 +59,6 @@ _STEP = r"(?:\*|[A-Za-z][A-Za-z0-9_]*)"
 _PATH = rf" *{_STEP}(?:[./]{_STEP})* *"
 _PATHS = re.compile(rf"{_PATH}(?:,{_PATH})*")
 _GROUP = re.compile(rf"\({_PATH}(?:,{_PATH})*\)")
-_DEEPEST = 40
 
 
 @cache
@@ -93,7 +93,7 @@ def complaint(request: object) -> str:
 
 
 def _object_complaint(schema: str, body: dict[str, object], path: str, depth: int) -> str:
-    if depth > _DEEPEST:
+    if depth > DEEPEST:
         return f"{path[:80]}... is nested too deeply; make it flatter"
     known = fields_of(schema)
     for field, value in body.items():
