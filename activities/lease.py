@@ -88,6 +88,12 @@ class LeaseInProgress:
                 loaded.pop(left.pop(0))
                 unused.append(position)
                 continue
+            if step.purpose == "title_look_up":  # a read, by a token of its own
+                unused.append(position)
+                report = report.model_copy(
+                    update={"rescue": left[0], "rescue_reason": "the titles are to be looked up"}
+                )
+                continue
             began = self.sender.clock.now_ns()
             if self.order.granted_ns and left[0] == lane.batches[0]:
                 self.ready_ns = max(self.ready_ns, began - self.order.granted_ns)

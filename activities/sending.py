@@ -21,6 +21,7 @@ from activities.http import Wire
 from activities.pushback import Pushback
 from activities.results import Results
 from headgate.apis.sheets.replies import Lost, Reply, read_reply
+from headgate.apis.sheets.sheet_names import touches_titles
 from headgate.apis.sheets.titles import Titles
 from headgate.errors import InvalidRequest, NoReply, NoReplyInTime, StaleToken, Unreachable
 from headgate.models import SECOND_NS, BatchDone, BulkRequest, PlannedBatch
@@ -84,7 +85,8 @@ class Sender:
         self, request: BulkRequest, batch: PlannedBatch, state: BatchState, sweep: tuple[int, ...] = ()
     ) -> Step | None:
         """The call that the batch needs next; None once it is finished."""
-        titles = await self._titles_of(request, batch.lane) if batch.form == "fenced" else None
+        fresh = request.grow or any(map(touches_titles, batch.operations))
+        titles = await self._titles_of(request, batch.lane, fresh) if batch.form == "fenced" else None
         now_ns = self.clock.now_ns()
         return await _computed(batch, lambda: state.next_step(titles, now_ns, sweep))
 
@@ -146,8 +148,8 @@ class Sender:
     ) -> BatchDone:
         """Write the batch's results, before anybody is told that it is done."""
         await self.fences.removed(batch.spreadsheet, state.swept)
-        if request.grow and state.grids:
-            await self._keep_sizes(request, batch.lane, state.grids)
+        if state.changed_titles:
+            await self._keep_changes(request, batch.lane, state)
         lines, counts = await _computed(batch, lambda: (_lines(state), state.counts()))
         done = BatchDone(
             batch=batch.number,
@@ -223,9 +225,9 @@ class Sender:
         """The journal is the present state."""
         await self.batches.save_journal(request.id, batch.number, state.frozen())
 
-    async def _titles_of(self, request: BulkRequest, lane: int) -> Titles | None:
+    async def _titles_of(self, request: BulkRequest, lane: int, fresh: bool) -> Titles | None:
         key = (request.id, lane)
-        if key not in self._titles or request.grow:  # sizes change, perhaps in another process
+        if key not in self._titles or fresh:  # they change, perhaps in another process
             kept = await self.batches.titles(request.id, lane)
             if kept is None:
                 return None
@@ -238,10 +240,11 @@ class Sender:
         await self.batches.save_titles(request.id, lane, titles)
         self._titles[request.id, lane] = titles
 
-    async def _keep_sizes(self, request: BulkRequest, lane: int, sizes: dict[int, tuple[int, int]]) -> None:
+    async def _keep_changes(self, request: BulkRequest, lane: int, state: BatchState) -> None:
         """What the lane's next batches have to know; before the batch is recorded, so that it is done again if that fails."""
-        titles = await self._titles_of(request, lane) or Titles()
-        await self._keep_titles(request, lane, titles.model_copy(update={"grown": titles.grown | sizes}))
+        titles = state.titles_after(await self._titles_of(request, lane, fresh=True))
+        if titles is not None:
+            await self._keep_titles(request, lane, titles)
 
 
 async def _computed(batch: PlannedBatch, work: Callable[[], Made]) -> Made:

@@ -99,7 +99,7 @@ def apply_planned(core: Core, request: BulkRequest, operations: Iterable[Operati
         while (step := state.next_step(titles.get(draft.lane), 10**18)) is not None:
             state.sending(step, 10**18)
             state.learn(step, core.ask(step.call), 10**18)
-        titles[draft.lane] = state.titles or titles.get(draft.lane)
+        titles[draft.lane] = state.titles_after(titles.get(draft.lane))
         results |= {result.id: result for result in state.results}
     return results
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from headgate.apis.sheets.raw_requests import kind_of
 from headgate.apis.sheets.reads import refused_alike
 from headgate.apis.sheets.replies import Refused
+from headgate.apis.sheets.sheet_names import about_sheets
 from headgate.models import Operation, PlannedBatch
 from headgate.parts import Part
 
@@ -59,14 +60,25 @@ def _alike(part: Part, batch: PlannedBatch, reason: str, first: int) -> Iterable
     dead, full = _DEAD_SHEET.search(reason), _FULL.search(reason)
     for member in part.members[part.members.index(first) :]:
         operation = batch.operations[member]
+        if dead and _makes(operation, int(dead[1])):
+            return
         if (dead and _writes_to(part, member, operation, int(dead[1]))) or (full and _grows(operation)):
             yield member
+            if about_sheets(operation):  # what stands behind it may mean another sheet now
+                return
 
 
 def _writes_to(part: Part, member: int, operation: Operation, sheet: int) -> bool:
     if operation.op == "request":
         return _mentions(operation.request, sheet)
     return part.sheets.get(member) == sheet
+
+
+def _makes(operation: Operation, sheet: int) -> bool:
+    """The request brings the sheet into being: what stands behind it has one to write to."""
+    added, copied = operation.request.get("addSheet"), operation.request.get("duplicateSheet")
+    made = added.get("properties") if isinstance(added, dict) else copied
+    return isinstance(made, dict) and made.get("sheetId" if added else "newSheetId") == sheet
 
 
 def _mentions(value: object, sheet: int) -> bool:

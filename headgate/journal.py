@@ -12,8 +12,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, PrivateAttr
 
+from headgate.apis.sheets.sheet_names import about_sheets, after
 from headgate.apis.sheets.titles import Titles
-from headgate.models import Applied, BulkRequest, PlannedBatch
+from headgate.models import Applied, BulkRequest, Operation, PlannedBatch
 from headgate.parts import Part, Piece, Step
 from headgate.repeating import in_steps, repeatable
 from headgate.results import Advice, BatchCounts, OperationResult, counted
@@ -25,7 +26,8 @@ class Journal(BaseModel):
     """One batch. `fences` are ids that exist now because of it, `swept` those that it removed.
 
     `most`: how many operations a call of its lane should carry (0: as planned); `grids`: the sizes that it gave to sheets;
-    `found`: how many refusals of each kind made dead letters.
+    `found`: how many refusals of each kind made dead letters. `titles` are those that it looked up or goes by, `doubted` says
+    that a request about sheets has failed since.
     """
 
     parts: list[Part] = []
@@ -36,6 +38,7 @@ class Journal(BaseModel):
     fences: list[int] = []
     sweep_taken: bool = False
     titles: Titles | None = None
+    doubted: bool = False
     failure: str = ""
     found: dict[str, int] = {}
     most: int = 0
@@ -96,6 +99,21 @@ class Journal(BaseModel):
         """The outcomes in numbers."""
         return counted(self.settled.values())
 
+    @property
+    def changed_titles(self) -> bool:
+        """The lane's next batches have to know `titles_after`."""
+        changed = self.titles is not None or self.doubted or (self._request.grow and bool(self.grids))
+        return self._batch.form == "fenced" and changed
+
+    def titles_after(self, titles: Titles | None) -> Titles | None:
+        """What the lane knows of its sheets behind this batch; `titles`: what it knew before."""
+        known = self.titles or titles
+        if not self.changed_titles:
+            return known
+        known = known or Titles()
+        grown = known.grown | self.grids if self._request.grow else known.grown
+        return known.model_copy(update={"doubted": self.doubted, "grown": grown})
+
     # --- what the rules for replies build on
 
     @property
@@ -115,9 +133,14 @@ class Journal(BaseModel):
             part.sweep = tuple(sweep)
         composed = part.freeze(self._batch, self._request, titles, self.grids)
         self.sweep_taken = True
-        for place, reason in composed.refused.items():
-            self._settle((part.members[place],), "failed", self._never(part), reason)
-        self._settle([part.members[place] for place in composed.idle], "succeeded", "yes", reply={})
+        counted_on = [
+            place for place, member in enumerate(part.members) if about_sheets(self._batch.operations[member])
+        ]
+        for place, reason in {**composed.refused, **dict.fromkeys(composed.idle, "")}.items():
+            if counted_on and counted_on[0] < place:
+                part.aside[part.members[place]] = reason
+            else:
+                self._settle_unsent(part, part.members[place], reason)
         part.members = tuple(member for member in part.members if member not in self.settled)
 
     def _salt_anew(self, part: Part, reason: str) -> Advice:
@@ -200,3 +223,20 @@ class Journal(BaseModel):
                 "reply": reply,
             }
             self.settled[member] = OperationResult.trusted(fields)
+            if about_sheets(operation):
+                self._follow(operation, applied)
+
+    def _settle_unsent(self, part: Part, member: int, reason: str) -> None:
+        """An operation for which no call is needed: there is no sheet for it (the reason says so), or nothing to write."""
+        if reason:
+            self._settle((member,), "failed", "unknown" if part.tainted else "no", reason)
+        else:
+            self._settle((member,), "succeeded", "yes", reply={})
+
+    def _follow(self, operation: Operation, applied: Applied) -> None:
+        """What a request about sheets came to: planning counted on its success."""
+        followed = self.titles is not None and self.titles.followed
+        if applied == "yes" and self.titles is not None and followed:
+            self.titles = after(self.titles, operation)
+        elif applied == "unknown" or (applied == "no" and not followed):
+            self.doubted = True

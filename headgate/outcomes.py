@@ -6,8 +6,9 @@
 3. A fenced part of unknown outcome is resent as it is; before it is failed, split or cancelled, its fence is burnt.
 4. An unfenced part is resent after an unknown outcome only if it may be repeated, and not before `ZOMBIE_NS` have passed.
 5. Waiting for a quota is no attempt.
-6. After `MOST_ALIKE` dead letters for one reason the rest of the batch fails unsent.
-7. A state is a journal: stored by `frozen` before a call leaves, brought back by `resumed`, it goes on with the same bytes.
+6. Behind a request about sheets that failed, the titles are looked up before anything is sent that counted on it.
+7. After `MOST_ALIKE` dead letters for one reason the rest of the batch fails unsent.
+8. A state is a journal: stored by `frozen` before a call leaves, brought back by `resumed`, it goes on with the same bytes.
 
 Source: design section 5; reference/sheets.md section 3.2.
 """
@@ -70,8 +71,13 @@ class BatchState(Journal):
 
         Raises TitlesNeeded when an operation needs the titles and there are none.
         """
+        if self.titles is None and titles is not None and (titles.doubted or titles.followed):
+            self.titles, self.doubted = titles, self.doubted or titles.doubted
+        titles = self.titles or titles
         while self.parts:
             part = self.parts[0]
+            if part.purpose == "send" and part.call is None and self.doubted and part.doubts(self._batch, titles):
+                part.turn_to("title_look_up")
             if part.purpose == "send" and part.call is None:
                 self._freeze(part, titles, sweep)
                 if part.call is None:
@@ -131,6 +137,8 @@ class BatchState(Journal):
                     return self._sent(part, reply, now_ns)
                 if step.purpose == "burn":
                     return self._burnt(part, reply)
+                if step.purpose == "title_look_up":
+                    return self._titles_seen(part, reply, now_ns)
                 return self._looked_up(part, reply, now_ns)
             case _:
                 assert_never(reply)
@@ -202,6 +210,8 @@ class BatchState(Journal):
     def _stands(self, part: Part) -> None:
         """The part took effect: its fence exists and what it swept does not."""
         self.grids |= part.grids
+        for member, reason in part.aside.items():
+            self._settle_unsent(part, member, reason)
         if self._fenced:
             self.fences.append(part.fence(self._batch, self._request.nonce).id)
             self.swept += part.sweep
@@ -235,6 +245,18 @@ class BatchState(Journal):
             return self._fail_rest(f"not sent: {MOST_ALIKE} refusals before it had one reason: {reply.reason}")
         return self._replace(without(part, suspects.members, self._held()), reply.reason)
 
+    def _titles_seen(self, part: Part, reply: Answered | Refused | TooLarge, now_ns: int) -> Advice:
+        """From here on the batch goes by these titles, and follows what it does to them."""
+        if not isinstance(reply, Answered):
+            whole = isinstance(reply, Refused) and reply.scope == "spreadsheet"
+            return self._fail_everything(reply.reason) if whole else self._fail_rest(reply.reason)
+        if not reply.body.get("sheets"):
+            return self._again(part, "the answer lists no sheets", now_ns)
+        self.titles = titles_from(reply.body).model_copy(update={"followed": True})
+        self.doubted, self.grids = False, {}
+        part.turn_to("send")
+        return Advice(why="the titles of the sheets were looked up again", benign=True)
+
     # --- replies to a burn and to a look-up of a fence
 
     def _burnt(self, part: Part, reply: Answered | Refused | TooLarge) -> Advice:
@@ -251,7 +273,7 @@ class BatchState(Journal):
             fence = part.fence(self._batch, self._request.nonce)
             value = reply.body.get("metadataValue")
             if value == fence.value:
-                self._settle(part.members, "succeeded", "yes")
+                self._settle([member for member in part.members if member not in part.aside], "succeeded", "yes")
                 self._stands(part)
                 return self._took_effect(part)
             if value == BURNT and part.burn_sent:

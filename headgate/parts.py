@@ -8,6 +8,9 @@
 5. `full` says that there is no room for the fence, `crowded` how often that was so; `clearing` are old fences that go first,
    in a call of their own.
 6. `grids` are the sizes of the sheets once the part has taken effect, where the request may make them larger.
+7. Which sheet an operation means is settled when its part is frozen, from the titles that are known then. `aside` are operations
+   that are not in the call, because there is no such sheet (the reason) or nothing to write (""), if only a request of the same
+   call takes effect that may change which sheets there are: they wait for what becomes of it.
 """
 
 from __future__ import annotations
@@ -24,17 +27,19 @@ from headgate.apis.sheets.compose import (
     compose,
     compose_burn,
     compose_fence_look_up,
+    compose_look_up,
     compose_sweep,
     sheet_key,
 )
 from headgate.apis.sheets.fences import Fence
 from headgate.apis.sheets.grids import Grids
 from headgate.apis.sheets.replies import Refused
+from headgate.apis.sheets.sheet_names import after, counts_on
 from headgate.apis.sheets.titles import Titles, needs_titles
 from headgate.errors import HeadgateError
-from headgate.models import BulkRequest, Message, PlannedBatch
+from headgate.models import BulkRequest, Form, Message, Operation, PlannedBatch
 
-Purpose = Literal["send", "fence_look_up", "burn", "sweep"]
+Purpose = Literal["send", "fence_look_up", "burn", "sweep", "title_look_up"]
 Then = Literal["", "refuse", "fail", "split", "cancel"]
 
 
@@ -73,6 +78,7 @@ class Part(BaseModel):
     call: Call | None = None
     owners: tuple[tuple[int, ...], ...] = ()
     sheets: dict[int, int] = {}
+    aside: dict[int, str] = {}
     in_flight: bool = False
     unknown: bool = False
     attempts: int = 0
@@ -111,8 +117,11 @@ class Part(BaseModel):
     ) -> Composed:
         """Composes the call, once; what could not be composed leaves the part. Raises TitlesNeeded without the titles."""
         operations = [batch.operations[member] for member in self.members]
-        for member in self.members:
-            self._find_sheet(batch, member, titles)
+        if titles is not None and titles.followed:
+            operations = self._followed(batch.form, operations, titles)
+        else:
+            for member in self.members:
+                self._find_sheet(batch, member, titles)
         local = {place: self.sheets[member] for place, member in enumerate(self.members) if member in self.sheets}
         fence = self.fence(batch, request.nonce) if batch.form == "fenced" and request.fences else None
         sizes = Grids((titles.sizes() if titles else {}) | dict(grids or {})) if request.grow else None
@@ -121,6 +130,23 @@ class Part(BaseModel):
         self.call = composed.call
         self.owners = tuple(tuple(self.members[place] for place in owner) for owner in composed.owners)
         return composed
+
+    def doubts(self, batch: PlannedBatch, titles: Titles | None) -> bool:
+        """Which sheet one of the operations means depends on what the failure of another one has changed."""
+        return batch.form == "fenced" and any(counts_on(batch.operations[member], titles) for member in self.members)
+
+    def _followed(self, form: Form, operations: list[Operation], titles: Titles) -> list[Operation]:
+        """The operations with the sheets that these titles give them; a request of the part that changes titles counts as done."""
+        found = []
+        for member, operation in zip(self.members, operations, strict=True):
+            if form == "fenced" and operation.op != "request":
+                sheet_id = titles.sheet_id(sheet_key(operation))
+                if sheet_id is not None:
+                    self.sheets[member] = sheet_id
+                operation = operation.model_copy(update={"sheet_id": sheet_id})
+            titles = after(titles, operation)
+            found.append(operation)
+        return found
 
     def _find_sheet(self, batch: PlannedBatch, member: int, titles: Titles | None) -> None:
         operation = batch.operations[member]
@@ -143,6 +169,8 @@ class Part(BaseModel):
             call = self.call
         elif self.purpose == "burn":
             call = compose_burn(batch.spreadsheet, self.fence(batch, nonce).id)
+        elif self.purpose == "title_look_up":
+            call = compose_look_up(batch.spreadsheet)
         else:
             call = compose_fence_look_up(batch.spreadsheet, self.fence(batch, nonce).id)
         return Step(part=self.name, purpose=self.next_purpose, call=call, not_before_ns=self.not_before_ns)

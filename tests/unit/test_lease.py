@@ -12,6 +12,7 @@ import pytest
 from activities.clock import ServerClock
 from activities.lease import LeaseInProgress
 from activities.sending import Ready
+from headgate.apis.sheets.compose import Call
 from headgate.errors import StaleToken, Unreachable
 from headgate.models import (
     BatchDone,
@@ -24,6 +25,7 @@ from headgate.models import (
     SendLease,
 )
 from headgate.outcomes import Advice, BatchState
+from headgate.parts import Purpose, Step
 
 MS = 1_000_000
 
@@ -58,9 +60,10 @@ class Sender:
 
     async def next_step(
         self, request: BulkRequest, batch: PlannedBatch, state: BatchState, sweep: tuple[int, ...]
-    ) -> object:
+    ) -> Step:
         self.states.append(state)
-        return object()
+        purpose: Purpose = "title_look_up" if self.script.get(batch.number) == ["titles"] else "send"
+        return Step(part="0", purpose=purpose, call=Call(method="GET", path="/", kind="read"))
 
     async def send(self, request: BulkRequest, batch: PlannedBatch, state: BatchState, *_: object) -> Advice:
         happens = self.script.get(batch.number, ["ok"]).pop(0)
@@ -149,6 +152,14 @@ async def test_a_batch_that_needs_more_calls_than_there_are_tokens_is_rescued() 
     reports, _ = await run(Sender({0: ["ok"], 1: ["a part", "a part"]}), lane(0, 0, 1))
     assert [d.batch for d in reports[0].done] == [0]
     assert reports[0].rescue == 1
+
+
+async def test_titles_are_never_looked_up_by_a_lanes_own_token() -> None:
+    """The batch that needs them goes on by a booking of its own, and the tokens come back."""
+    sender = Sender({1: ["titles"]})
+    reports, _ = await run(sender, lane(0, 0, 1, 2))
+    assert sender.sent == [0]
+    assert (reports[0].rescue, reports[0].unused) == (1, (1, 2))
 
 
 async def test_a_lane_that_fails_does_not_cut_off_the_others_calls() -> None:

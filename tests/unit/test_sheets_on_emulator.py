@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from emulator.errors import ApiError
 from headgate.apis.sheets import merging
 from headgate.apis.sheets.compose import Call
@@ -28,8 +30,9 @@ def ask(api: Api, call: Call) -> Reply:
     return read_reply(200, {}, json.dumps(answer).encode())
 
 
-def run(api: Api, *lines: dict[str, Any]) -> dict[str, OperationResult]:
-    planner = Planner(REQUEST)
+def run(api: Api, *lines: dict[str, Any], per_call: int = 0) -> dict[str, OperationResult]:
+    request = REQUEST.model_copy(update={"operations_per_call": per_call})
+    planner = Planner(request)
     drafts = []
     for number, line in enumerate(lines, 1):
         drafts += planner.add(parse_line(json.dumps({"spreadsheet": "S", "user": "u", **line}), number, ""))
@@ -39,11 +42,11 @@ def run(api: Api, *lines: dict[str, Any]) -> dict[str, OperationResult]:
         batch = PlannedBatch(
             number=number, lane=0, form=draft.form, user="u", spreadsheet="S", operations=tuple(draft.operations)
         )
-        state = BatchState.fresh(batch, REQUEST)
+        state = BatchState.fresh(batch, request)
         while (step := state.next_step(titles, 10**18)) is not None:
             state.sending(step, 10**18)
             state.learn(step, ask(api, step.call), 10**18)
-        titles = state.titles or titles
+        titles = state.titles_after(titles)
         results |= {result.id: result for result in state.results}
     return results
 
@@ -168,3 +171,86 @@ def test_many_reads_go_in_the_body_and_come_back_to_their_operations() -> None:
     assert results["2"].reply["values"] == [["second"]]
     assert results["9"].reply is not None
     assert "values" not in results["9"].reply
+
+
+def column_of(api: Api, title: str) -> list[Any]:
+    return [row[0] for row in api.get(f"{title}!A1:A9") or []]
+
+
+def outcomes_of(results: dict[str, OperationResult]) -> list[str]:
+    return [results[str(number)].outcome for number in range(1, len(results) + 1)]
+
+
+ADD: dict[str, Any] = {"op": "request", "request": {"addSheet": {"properties": {"title": "Log"}}}}
+
+
+def logged(text: str) -> dict[str, Any]:
+    return {"op": "append", "range": "Log!A:A", "values": [[text]]}
+
+
+@pytest.mark.parametrize("per_call", [0, 1, 2])
+def test_a_sheet_that_exists_already_is_written_to_although_its_adding_fails(per_call: int) -> None:
+    api = Api()
+    api.batch(ADD["request"])
+    results = run(api, logged("a"), ADD, logged("b"), ADD, logged("c"), per_call=per_call)
+    assert outcomes_of(results) == ["succeeded", "failed", "succeeded", "failed", "succeeded"]
+    assert column_of(api, "Log") == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("per_call", [0, 1, 2])
+def test_no_look_up_was_planned_and_the_sheet_exists_already(per_call: int) -> None:
+    api = Api()
+    api.batch(ADD["request"])
+    results = run(api, ADD, logged("a"), logged("b"), per_call=per_call)
+    assert outcomes_of(results) == ["failed", "succeeded", "succeeded"]
+    assert column_of(api, "Log") == ["a", "b"]
+
+
+@pytest.mark.parametrize("per_call", [0, 1, 2])
+def test_a_renaming_that_is_refused_leaves_both_titles_where_they_are(per_call: int) -> None:
+    api = Api()
+    api.batch(ADD["request"])
+    rename = {"updateSheetProperties": {"properties": {"sheetId": 0, "title": "Log"}, "fields": "title"}}
+    results = run(
+        api,
+        {"op": "request", "request": rename},
+        logged("a"),
+        {"op": "append", "range": "Sheet1!A:A", "values": [["b"]]},
+        {"op": "append", "range": "A:A", "values": [["c"]]},
+        per_call=per_call,
+    )
+    assert outcomes_of(results) == ["failed", "succeeded", "succeeded", "succeeded"]
+    assert (column_of(api, "Log"), column_of(api, "Sheet1")) == (["a"], ["b", "c"])
+
+
+@pytest.mark.parametrize("per_call", [0, 1, 2])
+def test_what_succeeds_behind_a_failure_is_followed(per_call: int) -> None:
+    """Adding fails, then the sheet is renamed, moved to the front, and one of its old name is added."""
+    api = Api()
+    api.batch({"addSheet": {"properties": {"title": "Log", "sheetId": 5}}})
+    move = {"properties": {"sheetId": 5, "title": "Old", "index": 0}, "fields": "title,index"}
+    results = run(
+        api,
+        ADD,
+        logged("a"),
+        {"op": "request", "request": {"updateSheetProperties": move}},
+        logged("nowhere"),
+        ADD,
+        logged("b"),
+        {"op": "append", "range": "A:A", "values": [["c"]]},
+        per_call=per_call,
+    )
+    assert outcomes_of(results) == ["failed", "succeeded", "succeeded", "failed", "succeeded", "succeeded", "succeeded"]
+    assert (column_of(api, "Old"), column_of(api, "Log")) == (["a", "c"], ["b"])
+
+
+def test_what_has_no_grid_does_not_speak_for_what_stands_behind_its_adding() -> None:
+    api = Api()
+    colour = {"repeatCell": {"range": {"sheetId": 5}, "cell": {"note": "n"}, "fields": "note"}}
+    results = run(
+        api,
+        {"op": "request", "request": colour},
+        {"op": "request", "request": {"addSheet": {"properties": {"title": "Log", "sheetId": 5}}}},
+        logged("a"),
+    )
+    assert outcomes_of(results) == ["failed", "succeeded", "succeeded"]

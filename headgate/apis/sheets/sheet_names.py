@@ -1,9 +1,11 @@
-"""Titles that a lane's own lines make and unmake, followed in order while planning.
+"""Titles that a lane's own lines make and unmake, followed in order: by `SheetNames` while planning, by `after` while sending.
 
 1. A sheet that a line adds gets its id here, if the line names none: a resend then adds no second one.
 2. An operation on a sheet that an earlier line of its lane added or renamed carries that sheet's id.
 3. A sheet that an earlier line renamed or deleted no longer answers to the title that the look-up knows it by; one that it
    hid is not the first any more. One that it shows again is taken for the first only if the look-up says so.
+4. Planning takes every request about sheets for done. One that fails puts the plan's ids in doubt (`counts_on`): the titles
+   are looked up behind it, and `after` follows what succeeds from there on.
 
 What other lanes, requests or people do to titles meanwhile is not seen. Source: reference/sheets.md sections 2.1 and 4.8.
 """
@@ -15,7 +17,10 @@ from typing import Any
 
 from headgate.apis.sheets import a1
 from headgate.apis.sheets.fences import sheet_id_for
+from headgate.apis.sheets.titles import Sheet, Titles
 from headgate.models import Operation
+
+_ABOUT_SHEETS = frozenset({"addSheet", "duplicateSheet", "deleteSheet", "updateSheetProperties"})
 
 
 @dataclass(slots=True)
@@ -67,7 +72,7 @@ class SheetNames:
 
     def _updated(self, fields: dict[str, Any]) -> None:
         properties = fields.get("properties") or {}
-        mask = {path.strip().removeprefix("properties.") for path in str(fields.get("fields") or "").split(",")}
+        mask = _mask(fields)
         sheet_id = _whole(properties.get("sheetId")) or 0
         if mask & {"title", "*"} and isinstance(properties.get("title"), str):
             self._unnamed(sheet_id)
@@ -97,6 +102,86 @@ class SheetNames:
         self.first = None if self.first == sheet_id else self.first
         if sheet_id not in self.moved:
             self.moved = (*self.moved, sheet_id)
+
+
+def about_sheets(operation: Operation) -> bool:
+    """A raw request that may change which sheet a title means."""
+    return not _ABOUT_SHEETS.isdisjoint(operation.request)
+
+
+def touches_titles(operation: Operation) -> bool:
+    """It changes titles, or planning has seen a request before it that does."""
+    return operation.sheet_id is not None or bool(operation.gone_sheets) or about_sheets(operation)
+
+
+def counts_on(operation: Operation, titles: Titles | None) -> bool:
+    """Planning took requests about sheets for done to say which sheet the operation means, and it matters whether they were."""
+    if operation.op == "request":
+        return False
+    if operation.sheet_id is not None or (titles is not None and titles.followed):
+        return True
+    if not operation.gone_sheets or titles is None:
+        return bool(operation.gone_sheets)
+    title = a1.parse(operation.range).title
+    return titles.sheet_id(title) != titles.sheet_id(title, operation.gone_sheets)
+
+
+def after(titles: Titles, operation: Operation) -> Titles:
+    """The titles once the operation has taken effect, in the order that the API gives to the sheets."""
+    if not about_sheets(operation):
+        return titles
+    kind, given = next(iter(operation.request.items()))
+    body: dict[str, Any] = dict(given) if isinstance(given, dict) else {}
+    sheets = list(titles.sheets)
+    match kind:
+        case "addSheet":
+            properties = body.get("properties") or {}
+            at = _whole(properties.get("index"))
+            added = Sheet(
+                sheet_id=_whole(properties.get("sheetId")) or 0,
+                title=str(properties.get("title") or ""),
+                hidden=properties.get("hidden") is True,
+            )
+            sheets.insert(len(sheets) if at is None else at, added)
+        case "duplicateSheet":
+            source = _place(sheets, body.get("sourceSheetId"))
+            if source is not None:
+                title = str(body.get("newSheetName") or f"Copy of {sheets[source].title}")
+                copy = {"sheet_id": _whole(body.get("newSheetId")) or 0, "title": title}
+                sheets.insert(_whole(body.get("insertSheetIndex")) or 0, sheets[source].model_copy(update=copy))
+        case "deleteSheet":
+            place = _place(sheets, body.get("sheetId"))
+            if place is not None:
+                sheets.pop(place)
+        case "updateSheetProperties":
+            _change(sheets, body)
+    return titles.model_copy(update={"sheets": tuple(sheets)})
+
+
+def _change(sheets: list[Sheet], body: dict[str, Any]) -> None:
+    properties = body.get("properties") or {}
+    mask = _mask(body)
+    place = _place(sheets, properties.get("sheetId"))
+    if place is None:
+        return
+    sheet = sheets[place]
+    if mask & {"title", "*"} and properties.get("title"):
+        sheet = sheet.model_copy(update={"title": str(properties["title"])})
+    if mask & {"hidden", "*"}:
+        sheet = sheet.model_copy(update={"hidden": properties.get("hidden") is True})
+    sheets[place] = sheet
+    if "index" in mask or ("*" in mask and properties.get("index") is not None):
+        wanted = _whole(properties.get("index")) or 0  # it counts as before the move
+        sheets.insert(wanted - 1 if wanted > place else wanted, sheets.pop(place))
+
+
+def _place(sheets: list[Sheet], sheet_id: object) -> int | None:
+    wanted = _whole(sheet_id) or 0
+    return next((place for place, sheet in enumerate(sheets) if sheet.sheet_id == wanted), None)
+
+
+def _mask(fields: dict[str, Any]) -> set[str]:
+    return {path.strip().removeprefix("properties.") for path in str(fields.get("fields") or "").split(",")}
 
 
 def _with(operation: Operation, kind: str, body: dict[str, Any]) -> Operation:
