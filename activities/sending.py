@@ -85,8 +85,10 @@ class Sender:
         self, request: BulkRequest, batch: PlannedBatch, state: BatchState, sweep: tuple[int, ...] = ()
     ) -> Step | None:
         """The call that the batch needs next; None once it is finished."""
-        fresh = request.grow or any(map(touches_titles, batch.operations))
-        titles = await self._titles_of(request, batch.lane, fresh) if batch.form == "fenced" else None
+        titles = None
+        if batch.form == "fenced":
+            fresh = request.grow or any(map(touches_titles, batch.operations))
+            titles = await self._titles_of(request, batch.lane, fresh)
         now_ns = self.clock.now_ns()
         return await _computed(batch, lambda: state.next_step(titles, now_ns, sweep))
 
@@ -227,7 +229,8 @@ class Sender:
 
     async def _titles_of(self, request: BulkRequest, lane: int, fresh: bool) -> Titles | None:
         key = (request.id, lane)
-        if key not in self._titles or fresh:  # they change, perhaps in another process
+        cached = self._titles.get(key)
+        if cached is None or cached.followed or cached.doubted or fresh:  # they change, perhaps in another process
             kept = await self.batches.titles(request.id, lane)
             if kept is None:
                 return None
