@@ -55,6 +55,15 @@ def suspects_of(part: Part, batch: PlannedBatch, reply: Refused) -> Suspects | N
     return Suspects(named, each=len(named) == 1)
 
 
+def gone_by_title(part: Part, batch: PlannedBatch, suspects: Suspects, reply: Refused) -> bool:
+    """The refusal is about a sheet that an operation named by its title: the title may have another id by now."""
+    dead = _DEAD_SHEET.search(reply.reason)
+    return dead is not None and any(
+        batch.operations[member].op != "request" and part.sheets.get(member) == int(dead[1])
+        for member in suspects.members
+    )
+
+
 def _alike(part: Part, batch: PlannedBatch, reason: str, first: int) -> Iterable[int]:
     """The members from `first` on that would be refused for the same reason alone."""
     dead, full = _DEAD_SHEET.search(reason), _FULL.search(reason)

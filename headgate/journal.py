@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, PrivateAttr
 
+from headgate.apis.sheets.compose import sheet_key
 from headgate.apis.sheets.sheet_names import about_sheets, after
 from headgate.apis.sheets.titles import Titles
 from headgate.models import Applied, BulkRequest, Operation, PlannedBatch
@@ -27,7 +28,7 @@ class Journal(BaseModel):
 
     `most`: how many operations a call of its lane should carry (0: as planned); `grids`: the sizes that it gave to sheets;
     `found`: how many refusals of each kind made dead letters. `titles` are those that it looked up or goes by, `doubted` says
-    that a request about sheets has failed since.
+    that a request about sheets has failed since, `looked_up` that a refusal has had its look-up.
     """
 
     parts: list[Part] = []
@@ -39,6 +40,7 @@ class Journal(BaseModel):
     sweep_taken: bool = False
     titles: Titles | None = None
     doubted: bool = False
+    looked_up: bool = False
     failure: str = ""
     found: dict[str, int] = {}
     most: int = 0
@@ -132,6 +134,11 @@ class Journal(BaseModel):
         if self._fenced and not self.sweep_taken and sweep:
             part.sweep = tuple(sweep)
         composed = part.freeze(self._batch, self._request, titles, self.grids)
+        unknown = {sheet_key(self._batch.operations[part.members[place]]).casefold() for place in composed.refused}
+        if not (self.looked_up or unknown.issubset(titles.missing if titles else ())):
+            part.thaw(keeps_sweep=self.sweep_taken)
+            self._look_up_again(part)
+            return
         self.sweep_taken = True
         counted_on = [
             place for place, member in enumerate(part.members) if about_sheets(self._batch.operations[member])
@@ -142,6 +149,11 @@ class Journal(BaseModel):
             else:
                 self._settle_unsent(part, part.members[place], reason)
         part.members = tuple(member for member in part.members if member not in self.settled)
+
+    def _look_up_again(self, part: Part) -> None:
+        """The titles are perhaps not what they were: once in a batch, before an operation fails for it."""
+        self.looked_up = True
+        part.turn_to("title_look_up")
 
     def _salt_anew(self, part: Part, reason: str) -> Advice:
         if part.salt >= MOST_SALTS:

@@ -6,7 +6,8 @@
 3. A fenced part of unknown outcome is resent as it is; before it is failed, split or cancelled, its fence is burnt.
 4. An unfenced part is resent after an unknown outcome only if it may be repeated, and not before `ZOMBIE_NS` have passed.
 5. Waiting for a quota is no attempt.
-6. Behind a request about sheets that failed, the titles are looked up before anything is sent that counted on it.
+6. Behind a request about sheets that failed, the titles are looked up before anything is sent that counted on it;
+   once in a batch also before an operation fails because its sheet is not there.
 7. After `MOST_ALIKE` dead letters for one reason the rest of the batch fails unsent.
 8. A state is a journal: stored by `frozen` before a call leaves, brought back by `resumed`, it goes on with the same bytes.
 
@@ -23,7 +24,7 @@ from headgate.apis.sheets.fences import BURNT
 from headgate.apis.sheets.reads import deal_out
 from headgate.apis.sheets.replies import Answered, Busy, Lost, Refused, Reply, Throttled, TooLarge, Unauthorised
 from headgate.apis.sheets.titles import Titles, titles_from
-from headgate.culprits import suspects_of
+from headgate.culprits import gone_by_title, suspects_of
 from headgate.journal import Journal
 from headgate.models import SECOND_NS, BulkRequest, PlannedBatch, Throttling
 from headgate.parts import Part, Piece, Purpose, Step, TitlesNeeded
@@ -37,6 +38,8 @@ ZOMBIE_NS = 180 * SECOND_NS
 _AFTER_A_ZOMBIE = -1
 LONGEST_WAIT_NS = 64 * SECOND_NS
 MOST_ALIKE = 20
+#: So many titles that are not there are remembered; for others the look-up is repeated.
+MOST_MISSING = 500
 #: So many attempts before the last a call that is only ever answered with 503 is halved: it may be too complex.
 PERHAPS_TOO_MUCH = 2
 _BEYOND = re.compile(r"exceeds grid limits|beyond the last requested (?:row|column)", re.IGNORECASE)
@@ -80,7 +83,7 @@ class BatchState(Journal):
                 part.turn_to("title_look_up")
             if part.purpose == "send" and part.call is None:
                 self._freeze(part, titles, sweep)
-                if part.call is None:
+                if part.call is None and part.purpose == "send":
                     self.parts.pop(0)
                     continue
             elif part.full and not part.clearing:
@@ -232,6 +235,11 @@ class BatchState(Journal):
         suspects = suspects_of(part, self._batch, reply)
         if suspects is None:  # an old fence that is not there any more: leave the sweeping, not the operations
             return self._replace([Piece(part.members)], reply.reason)
+        if not self.looked_up and gone_by_title(part, self._batch, suspects, reply):
+            self.parts[0] = part.again(str(self.names), tainted=part.unknown and not self._fenced)
+            self.names += 1
+            self._look_up_again(self.parts[0])
+            return Advice(why=reply.reason)
         if not suspects.each:
             first = part.members.index(suspects.members[0])
             return self._replace(narrowed(part, first, first + len(suspects.members), self._held()), reply.reason)
@@ -252,7 +260,12 @@ class BatchState(Journal):
             return self._fail_everything(reply.reason) if whole else self._fail_rest(reply.reason)
         if not reply.body.get("sheets"):
             return self._again(part, "the answer lists no sheets", now_ns)
-        self.titles = titles_from(reply.body).model_copy(update={"followed": True})
+        found = titles_from(reply.body)
+        missing = {title for title in part.sheets_named(self._batch) if found.sheet_id(title) is None}
+        known = set(self.titles.missing) if self.titles else set()
+        self.titles = found.model_copy(
+            update={"followed": True, "missing": tuple(sorted(known | missing))[:MOST_MISSING]}
+        )
         self.doubted, self.grids = False, {}
         part.turn_to("send")
         return Advice(why="the titles of the sheets were looked up again", benign=True)

@@ -131,6 +131,21 @@ class Part(BaseModel):
         self.owners = tuple(tuple(self.members[place] for place in owner) for owner in composed.owners)
         return composed
 
+    def thaw(self, *, keeps_sweep: bool) -> None:
+        """Not frozen after all: certainly nothing of it was sent."""
+        self.call, self.owners, self.sheets, self.grids = None, (), {}, {}
+        self.sweep = self.sweep if keeps_sweep else ()
+
+    def sheets_named(self, batch: PlannedBatch) -> set[str]:
+        """The titles, folded, that the operations name."""
+        operations = (batch.operations[member] for member in self.members)
+        return {sheet_key(operation).casefold() for operation in operations if operation.op != "request"}
+
+    def again(self, name: str, *, tainted: bool = False) -> Part:
+        """The same operations, and as far as the search has come, in a part that is not frozen yet."""
+        piece = Piece(self.members, self.suspects, self.stride, self.wary, self.held)
+        return self.heir(name, piece, tainted=tainted)
+
     def doubts(self, batch: PlannedBatch, titles: Titles | None) -> bool:
         """Which sheet one of the operations means depends on what the failure of another one has changed."""
         return batch.form == "fenced" and any(counts_on(batch.operations[member], titles) for member in self.members)
@@ -191,5 +206,4 @@ class Part(BaseModel):
 
     def salted(self, name: str) -> Part:
         """The same again with another fence, because this one's id is taken."""
-        piece = Piece(self.members, self.suspects, self.stride, self.wary, self.held)
-        return self.heir(name, piece).model_copy(update={"salt": self.salt + 1, "sweep": self.sweep})
+        return self.again(name).model_copy(update={"salt": self.salt + 1, "sweep": self.sweep})

@@ -67,6 +67,8 @@ def ends(state: BatchState) -> list[str]:
     return [f"{result.outcome} {result.applied}" for result in state.results]
 
 
+NO_GRID = Refused("Invalid requests[1].updateCells: No grid with id: 7", 1, "updateCells")
+SHEETS = Answered({"sheets": [{"properties": {"sheetId": 7, "title": "Orders"}}]})
 YES, NO, OPEN = "succeeded yes", "failed no", "failed unknown"
 Script = list[tuple[str, Reply]]
 TABLE: dict[str, tuple[Form, int, Script, list[str]]] = {
@@ -157,8 +159,26 @@ TABLE: dict[str, tuple[Form, int, Script, list[str]]] = {
     "a dead sheet is asked for once": (
         "fenced",
         3,
-        [("send", Refused("Invalid requests[1].updateCells: No grid with id: 7", 1, "updateCells"))],
+        [("send", NO_GRID), ("title_look_up", SHEETS), ("send", NO_GRID)],
         [NO, NO, NO],
+    ),
+    "a sheet that is gone by its title, too, is not asked for again": (
+        "fenced",
+        3,
+        [("send", NO_GRID), ("title_look_up", Answered({"sheets": [{"properties": {"title": "Other"}}]}))],
+        [NO, NO, NO],
+    ),
+    "titles that cannot be looked up again": (
+        "fenced",
+        2,
+        [("send", NO_GRID), ("title_look_up", BUSY), ("title_look_up", LOST), ("title_look_up", BUSY)],
+        [NO, NO],
+    ),
+    "titles that may not be looked up again": (
+        "fenced",
+        2,
+        [("send", NO_GRID), ("title_look_up", GONE)],
+        [NO, NO],
     ),
     "an unfenced append of unknown outcome is never sent again": ("values_append", 1, [("send", LOST)], [OPEN]),
     "an unfenced append that was refused": ("values_append", 1, [("send", INVALID)], [NO]),
@@ -285,13 +305,17 @@ def test_an_old_fence_that_is_gone_sinks_the_sweeping_only() -> None:
     assert (ends(state), state.swept) == ([YES, YES], ())
 
 
-def test_a_sheet_that_does_not_exist_fails_without_a_call() -> None:
+def test_a_sheet_that_does_not_exist_fails_after_one_more_look_up() -> None:
     planned = batch("fenced", 1)
     state = BatchState.fresh(planned, REQUEST)
     with pytest.raises(TitlesNeeded):
         state.next_step(None, NOW)
-    assert state.next_step(Titles(), NOW) is None
-    assert (ends(state), state.calls) == ([NO], 0)
+    step = state.next_step(Titles(), NOW)
+    assert step is not None
+    assert step.purpose == "title_look_up"
+    state.sending(step, NOW)
+    state.learn(step, Answered({"sheets": [{"properties": {"title": "Other"}}]}), NOW)
+    assert (ends(state), state.calls) == ([NO], 1)
     assert state.results[0].reason == "no sheet named 'Orders' in the spreadsheet"
 
 

@@ -146,7 +146,10 @@ def test_renamed_copied_and_deleted_sheets_are_followed() -> None:
         },
         {**APPEND, "range": "Now!A:A"},
         {**APPEND, "range": "Before!A:A"},
-        {"op": "request", "request": {"duplicateSheet": {"sourceSheetId": 5, "newSheetName": "Copy"}}},
+        {
+            "op": "request",
+            "request": {"duplicateSheet": {"sourceSheetId": 5, "newSheetName": "Copy", "insertSheetIndex": 3}},
+        },
         {**APPEND, "range": "Copy!A:A"},
         {"op": "request", "request": {"deleteSheet": {"sheetId": 5}}},
         {**APPEND, "range": "Now!A:A"},
@@ -159,6 +162,13 @@ def test_renamed_copied_and_deleted_sheets_are_followed() -> None:
     assert made[5].sheet_id == made[4].request["duplicateSheet"]["newSheetId"]  # type: ignore[index]
     assert (made[7].sheet_id, made[7].gone_sheets) == (None, (5,))
     assert made[8].gone_sheets == (5,)
+
+
+def test_a_copy_without_an_index_comes_first() -> None:
+    copy = {"op": "request", "request": {"duplicateSheet": {"sourceSheetId": 5, "newSheetName": "Copy"}}}
+    batches, _ = plan(operations(copy, {**APPEND, "range": "A:A"}))
+    made = {operation.line: operation for batch in batches for operation in batch.operations}
+    assert made[2].sheet_id == made[1].request["duplicateSheet"]["newSheetId"]  # type: ignore[index]
 
 
 def test_the_first_lanes_cover_as_many_users_as_possible() -> None:

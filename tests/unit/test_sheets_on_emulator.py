@@ -12,9 +12,10 @@ from headgate.apis.sheets import merging
 from headgate.apis.sheets.compose import Call
 from headgate.apis.sheets.operations import parse_line
 from headgate.apis.sheets.replies import Reply, read_reply
-from headgate.apis.sheets.titles import Titles
+from headgate.apis.sheets.titles import Sheet, Titles
 from headgate.models import BulkRequest, PlannedBatch
 from headgate.outcomes import BatchState, OperationResult
+from headgate.parts import Purpose
 from headgate.planner import Planner
 from tests.unit.emulator_api import Api
 
@@ -254,3 +255,71 @@ def test_what_has_no_grid_does_not_speak_for_what_stands_behind_its_adding() -> 
         logged("a"),
     )
     assert outcomes_of(results) == ["failed", "succeeded", "succeeded"]
+
+
+NEW = {"addSheet": {"properties": {"title": "New", "sheetId": 9}}}
+
+
+def apart(api: Api, titles: Titles, *lines: dict[str, Any]) -> tuple[list[OperationResult], list[Purpose], BatchState]:
+    """One fenced batch by titles that another program has made wrong; with the purposes of its calls."""
+    operations = tuple(
+        parse_line(json.dumps({"spreadsheet": "S", "user": "u", **line}), number, "")
+        for number, line in enumerate(lines, 1)
+    )
+    batch = PlannedBatch(number=1, lane=0, form="fenced", user="u", spreadsheet="S", operations=operations)
+    state = BatchState.fresh(batch, REQUEST)
+    purposes: list[Purpose] = []
+    while (step := state.next_step(titles, 10**18, (77,))) is not None:
+        purposes.append(step.purpose)
+        state.sending(step, 10**18)
+        state = BatchState.resumed(batch, REQUEST, state.frozen()) if step.call.kind == "read" else state
+        if step.call.kind == "read":
+            step = state.next_step(titles, 10**18)
+            assert step is not None
+            state.sending(step, 10**18)
+        state.learn(step, ask(api, step.call), 10**18)
+    return state.results, purposes, state
+
+
+ONE_SHEET = Titles.model_validate({"sheets": [{"sheet_id": 0, "title": "Sheet1"}]})
+
+
+def into(title: str) -> dict[str, Any]:
+    return {"op": "append", "range": f"{title}!A:A", "values": [[title]]}
+
+
+def test_a_sheet_that_another_program_has_added_since_is_found_by_one_more_look_up() -> None:
+    api = Api()
+    api.batch(NEW)
+    results, purposes, state = apart(api, ONE_SHEET, into("Sheet1"), into("New"), into("Never"))
+    assert [result.outcome for result in results] == ["succeeded", "succeeded", "failed"]
+    assert results[2].reason == "no sheet named 'Never' in the spreadsheet"
+    assert purposes[0] == "title_look_up"
+    assert purposes.count("title_look_up") == 1
+    assert (column_of(api, "Sheet1"), column_of(api, "New")) == (["Sheet1"], ["New"])
+    _, purposes, _ = apart(api, state.titles_after(ONE_SHEET) or ONE_SHEET, into("never"), into("New"))
+    assert "title_look_up" not in purposes, "that there is none is known by now"
+    _, purposes, _ = apart(api, state.titles_after(ONE_SHEET) or ONE_SHEET, into("Another"))
+    assert purposes == ["title_look_up"]
+
+
+def test_a_sheet_that_another_program_has_put_in_anothers_place_is_found() -> None:
+    """The id that the title had is gone: "No grid with id"."""
+    api = Api()
+    api.batch(NEW)
+    api.batch({"deleteSheet": {"sheetId": 0}}, {"addSheet": {"properties": {"title": "Sheet1", "sheetId": 4}}})
+    titles = ONE_SHEET.model_copy(update={"sheets": (*ONE_SHEET.sheets, Sheet(sheet_id=9, title="New"))})
+    results, purposes, _ = apart(api, titles, into("New"), into("Sheet1"), into("New"), into("Sheet1"))
+    assert {result.outcome for result in results} == {"succeeded"}
+    assert purposes[:2] == ["send", "title_look_up"]
+    assert purposes.count("title_look_up") == 1
+    assert (column_of(api, "Sheet1"), column_of(api, "New")) == (["Sheet1"] * 2, ["New"] * 2)
+
+
+def test_a_sheet_that_is_gone_for_good_is_looked_up_once() -> None:
+    api = Api()
+    api.batch(NEW)
+    api.batch({"deleteSheet": {"sheetId": 0}})
+    results, purposes, _ = apart(api, ONE_SHEET, into("Sheet1"), into("Sheet1"))
+    assert [result.reason for result in results] == ["no sheet named 'Sheet1' in the spreadsheet"] * 2
+    assert purposes == ["send", "title_look_up"]

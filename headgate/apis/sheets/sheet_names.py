@@ -61,7 +61,10 @@ class SheetNames:
                 sheet_id = _whole(fields.get("newSheetId"))
                 if sheet_id is None:
                     sheet_id = sheet_id_for(nonce, operation.spreadsheet, operation.line)
-                self._added(sheet_id, fields.get("newSheetName"), fields.get("insertSheetIndex"))
+                if (_whole(fields.get("sourceSheetId")) or 0) in self.hidden:
+                    self.hidden = self.hidden | {sheet_id}
+                at = -1 if sheet_id in self.hidden else fields.get("insertSheetIndex") or 0  # left out, it is the front
+                self._added(sheet_id, fields.get("newSheetName"), at)
                 return _with(operation, kind, {**fields, "newSheetId": sheet_id})
             case "deleteSheet":
                 self._unnamed(_whole(fields.get("sheetId")) or 0)

@@ -27,12 +27,14 @@ class Titles(Message):
     """The sheets of one spreadsheet, by rising index, as a look-up saw them; `grown` are sizes that the lane has changed since.
 
     `doubted`: a request about sheets failed on which planning had counted; `followed`: these are looked up behind such a failure,
-    and kept up with what the lane has done since, so that they and not the plan say which sheet an operation means.
+    and kept up with what the lane has done since, so that they and not the plan say which sheet an operation means. `missing`
+    are titles, folded, that an operation named and a look-up behind its failure has not found either.
     """
 
     sheets: tuple[Sheet, ...] = ()
     doubted: bool = False
     followed: bool = False
+    missing: tuple[str, ...] = ()
     grown: dict[int, tuple[int, int]] = Field(default_factory=dict)
 
     def sizes(self) -> dict[int, tuple[int, int]]:
