@@ -64,6 +64,8 @@ T = TypeVar("T")
 DEFAULT_ADDRESS: Final = "localhost:7233"
 OWNER_PIPE: Final = "HEADGATE_OWNER_PIPE"
 SAY_EVERY: Final = 5.0
+#: Threads that compute with large batches would each keep memory that they no longer use.
+FEW_ARENAS: Final = {"MALLOC_ARENA_MAX": "2"}
 FINISH_WITHIN: Final = timedelta(seconds=20)  # a role's own grace, shorter than what its supervisor gives it
 
 
@@ -280,7 +282,7 @@ class Supervisor:
                 *self._commands[name],
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(pipe,),
-                env={**os.environ, OWNER_PIPE: str(pipe)},
+                env={**FEW_ARENAS, **os.environ, OWNER_PIPE: str(pipe)},
             )
             log.info("Process started", extra={"role": name, "pid": process.pid})
             await unless(self._asked, process.wait())

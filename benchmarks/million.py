@@ -71,7 +71,6 @@ def lines(size: int) -> Iterator[bytes]:
 async def measure(setting: Setting, size: int, kills: int = 0) -> dict[str, Any]:
     """One request from submission to its result, with so many kills while it sends."""
     sheets = spreadsheets(size)
-    planned = 2 * len(sheets)
     load = os.getloadavg()
     async with rig(setting, sheets) as running, watched_memory() as resident:
         path = running.folder / "million.jsonl"
@@ -90,6 +89,7 @@ async def measure(setting: Setting, size: int, kills: int = 0) -> dict[str, Any]
         accounts = await _accounts(running, request_id, size)
     faults = Counter(call["fault"] for call in ledger["calls"] if call["fault"])
     cut_off = sum(_in_flight(ledger, at) for at in killed_at)
+    planned = view.calls.planned
     more = len(ledger["calls"]) - planned
     writes = arrivals(ledger)
     return {
