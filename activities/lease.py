@@ -126,9 +126,9 @@ class LeaseInProgress:
                 report = report.model_copy(update={"rescue": left[0], "rescue_reason": advice.why})
         if going_on and report.rescue < 0 and not report.broken:
             report = report.model_copy(update={"rescue": left[0], "rescue_reason": "more calls than tokens"})
-        waits = stale and ready is not None and report.rescue < 0 and not report.broken
-        if waits and ready is not None and self.sender.keep_ready(request.id, ready._replace(claimed=claimed or ())):
-            claimed = None
+        if stale and ready is not None and report.rescue < 0 and not report.broken:
+            kept = self.sender.keep_ready(request.id, ready._replace(claimed=claimed or ()))
+            claimed = None if kept else claimed
         if claimed:
             with suppress(Unreachable):  # what stays claimed is for `headgate fences clean`
                 await self.sender.fences.give_up(lane.spreadsheet, claimed)

@@ -29,6 +29,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, from_url
 
 from activities.lines import LINE_LIMIT, split_lines
+from activities.streams import joined
 from headgate.errors import InvalidRequest, Unreachable
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Store:
                 size += len(block)
                 yield block
 
-        pieces = measured(_joined(blocks, BLOCK_BYTES))
+        pieces = measured(joined(blocks, BLOCK_BYTES))
         head = []
         async for block in pieces:
             head.append(block)
@@ -242,29 +243,6 @@ def _first_line(error: Exception) -> str:
     """The first line of an error, without what follows a URL's question mark (which may hold a signature), and bounded."""
     line = str(error).partition("\n")[0] or type(error).__name__
     return " ".join(word.partition("?")[0] for word in line.split())[:300].rstrip(".")
-
-
-async def _joined(blocks: AsyncIterable[bytes] | Iterable[bytes], size: int) -> AsyncIterator[bytes]:
-    """The same bytes in blocks of at least `size`, but for the last."""
-    waiting: list[bytes] = []
-    length = 0
-    async for block in _as_async(blocks):
-        waiting.append(block)
-        length += len(block)
-        if length >= size:
-            yield b"".join(waiting)
-            waiting, length = [], 0
-    if waiting:
-        yield b"".join(waiting)
-
-
-async def _as_async(blocks: AsyncIterable[bytes] | Iterable[bytes]) -> AsyncIterator[bytes]:
-    if isinstance(blocks, AsyncIterable):
-        async for block in blocks:
-            yield block
-        return
-    for block in blocks:
-        yield block
 
 
 async def _followed(head: Iterable[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

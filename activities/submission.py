@@ -11,6 +11,7 @@ from typing import IO, NamedTuple
 from activities.layout import input_path, request_root
 from activities.lines import LineSplitter
 from activities.store import BLOCK_BYTES, Store
+from activities.streams import each
 from headgate.errors import InvalidRequest
 
 
@@ -68,13 +69,10 @@ class _Count:
 
 
 async def _blocks(stream: AsyncIterable[bytes] | Iterable[bytes] | IO[bytes]) -> AsyncIterator[bytes]:
-    if isinstance(stream, AsyncIterable):
-        async for block in stream:
-            yield block
-    elif hasattr(stream, "read"):
+    if hasattr(stream, "read") and not isinstance(stream, AsyncIterable):
         # Not by lines, as a file iterates: one may be very long. Standard input may block, so another thread waits.
         while block := await asyncio.to_thread(stream.read, BLOCK_BYTES):
             yield block
-    else:
-        for block in stream:
-            yield block
+        return
+    async for block in each(stream):
+        yield block

@@ -26,6 +26,7 @@ from temporalio.client import Client
 from activities.purging import purge
 from activities.results import Outcome, read_results
 from activities.store import Store
+from activities.streams import each, joined
 from headgate.errors import InvalidRequest
 from headgate.models import Operation, Order, Priority, ProgressView
 from headgate.settings import Settings
@@ -99,7 +100,9 @@ class BulkRequests:
             grow=grow,
             fences=self._fences,
         ).checked()
-        return await submit(self._service, self._store, wish, _blocks(operations), self._known_users, "Python")
+        return await submit(
+            self._service, self._store, wish, joined(_lines(operations), _BLOCK_BYTES), self._known_users, "Python"
+        )
 
     async def progress(self, request_id: str) -> ProgressView:
         """Where the request stands now."""
@@ -133,29 +136,11 @@ class BulkRequests:
         await purge(self._store, request_id)
 
 
-async def _blocks(operations: Operations) -> AsyncIterator[bytes]:
-    """The operations as JSON Lines, many in a block."""
-    waiting: list[bytes] = []
-    size = number = 0
-    async for operation in _each(operations):
+async def _lines(operations: Operations) -> AsyncIterator[bytes]:
+    number = 0
+    async for operation in each(operations):
         number += 1
-        line = _line(operation, number)
-        waiting.append(line)
-        size += len(line)
-        if size >= _BLOCK_BYTES:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield b"".join(waiting)
-
-
-async def _each(operations: Operations) -> AsyncIterator[Mapping[str, Any] | Operation]:
-    if isinstance(operations, AsyncIterable):
-        async for operation in operations:
-            yield operation
-        return
-    for operation in operations:
-        yield operation
+        yield _line(operation, number)
 
 
 def _line(operation: Mapping[str, Any] | Operation, number: int) -> bytes:
