@@ -27,8 +27,8 @@ from benchmarks import metrics
 from benchmarks.readings import arrivals
 from headgate.models import LimiterView, ProgressView
 from starter import submitting
-from starter.client import TemporalService
 from starter.devserver import DevServer, claim
+from starter.service import TemporalService
 from starter.submitting import Wish
 from starter.temporal_cli import guarded
 from workflows.names import RATE_LIMITER_TYPE, SEARCH_ATTRIBUTES, bulk_request_id, rate_limiter_id

@@ -1,394 +1,156 @@
-"""What a person can ask of headgate: the protocol that the command line speaks, and its implementation over Temporal."""
+"""Bulk requests out of a Python program: operations from an iterable in, progress and results out.
+
+    async with bulk_requests() as requests:
+        submitted = await requests.submit(operations(), project="shop", user="alice", id="orders-7")
+        view = await requests.ended(submitted.id)
+        async for result in requests.results(submitted.id, "failed"):
+            ...
+
+Rules:
+
+1. An operation is a mapping with the fields of a line of JSON Lines; nothing of it is checked here, planning does that.
+2. The iterable is read once, as a stream; one that raises starts nothing.
+3. The same id with the same operations is one request, so a program that was cut off may simply run again.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Final, Literal, Protocol, TypeVar, cast
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
-from temporalio.client import (
-    Client,
-    WorkflowExecution,
-    WorkflowExecutionDescription,
-    WorkflowExecutionStatus,
-    WorkflowFailureError,
-    WorkflowHandle,
-    WorkflowQueryFailedError,
-)
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client
 
-from headgate.errors import InvalidRequest, Unreachable
-from headgate.models import (
-    BulkInput,
-    BulkRequest,
-    CallCounts,
-    Control,
-    LimiterSettings,
-    LimiterView,
-    Message,
-    OperationCounts,
-    ProgressView,
-    State,
-)
-from starter import connection
-from workflows import names
-from workflows.limiter_start import CONFIGURE, last_settings, signal_with_start_limiter
+from activities.purging import purge
+from activities.results import Outcome, read_results
+from activities.store import Store
+from activities.streams import each, joined
+from headgate.errors import InvalidRequest
+from headgate.models import Operation, Order, Priority, ProgressView
+from headgate.settings import Settings
+from starter.connection import connect
+from starter.following import follow
+from starter.purging import purgeable
+from starter.retrying import Retried, retry_failed
+from starter.service import Service, Submitted, TemporalService
+from starter.submitting import Wish, submit
+from starter.users import user_names
 
-QUERY_TIMEOUT: Final = timedelta(seconds=10)
-Action = Literal["pause", "resume", "cancel", "reprioritise"]
-_SIGNALS: Final[Mapping[Action, str]] = {
-    "pause": "pause",
-    "resume": "resume",
-    "cancel": "cancel_request",
-    "reprioritise": "reprioritise",
-}
-_ENDED: Final[Mapping[WorkflowExecutionStatus, State]] = {
-    WorkflowExecutionStatus.COMPLETED: "completed",
-    WorkflowExecutionStatus.CANCELED: "cancelled",
-}
-Answer = TypeVar("Answer", bound=Message)
+Operations = Iterable[Mapping[str, Any] | Operation] | AsyncIterable[Mapping[str, Any] | Operation]
+
+_BLOCK_BYTES: Final = 256 * 1024
+_AS_JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+#: What planning decides of an operation, and no line may say.
+_PLANNED: Final = frozenset({"line", "sheet_id", "gone_sheets"})
 
 
-class NoWorker(Unreachable):
-    """No worker answers: start one with `headgate worker`."""
+@asynccontextmanager
+async def bulk_requests(
+    *, client: Client | None = None, settings: Settings | None = None
+) -> AsyncIterator[BulkRequests]:
+    """Ready to submit. `client` is a Temporal client that there is already, made with the pydantic data converter; `settings`
+    say where the store is and who has credentials, and come from the environment if missing.
+
+    Raises `Unreachable` where no server answers, `InvalidRequest` for settings that cannot be.
+    """
+    settings = settings or Settings.from_environ(os.environ)
+    service = TemporalService(client or await connect())
+    users = user_names(settings.credentials)
+    yield BulkRequests(service, Store.open(settings.store), users, fences=settings.fences)
 
 
-class UnknownRequest(InvalidRequest):
-    """There is no such request."""
+class BulkRequests:
+    """What a program asks of its bulk requests; every method may be called from several tasks at once."""
 
+    def __init__(
+        self, service: Service, store: Store, known_users: tuple[str, ...] | None = None, *, fences: bool = True
+    ) -> None:
+        self._service = service
+        self._store = store
+        self._known_users = known_users
+        self._fences = fences
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """A request that Temporal holds durably; `first` is False where an equal one was there before."""
-
-    id: str
-    workflow_id: str
-    first: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRow:
-    """One line of `headgate list`, read from visibility: up to a second old."""
-
-    id: str
-    workflow_id: str
-    state: str
-    priority: str
-    owner: str
-    project: str
-    percent: int
-    started_at: str
-    closed_at: str | None
-
-
-class Service(Protocol):
-    """Everything that the command line asks of the server; a test answers it from memory."""
-
-    async def submit(self, request: BulkRequest, *, summary: str) -> Submitted: ...
-
-    async def fingerprint(self, request_id: str) -> str | None: ...
-
-    async def request(self, request_id: str) -> BulkRequest: ...
-
-    async def progress(self, request_id: str) -> ProgressView: ...
-
-    async def over(self, request_id: str) -> State | None: ...
-
-    async def ended(self, request_id: str, within_s: float) -> bool: ...
-
-    def requests(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[RequestRow]: ...
-
-    async def control(self, request_id: str, action: Action, control: Control) -> str: ...
-
-    async def limiter_set(self, project: str, changes: Mapping[str, object]) -> LimiterSettings: ...
-
-    async def limiter_control(self, project: str, action: Literal["pause", "resume"], control: Control) -> None: ...
-
-    async def limiter_show(self, project: str) -> LimiterView: ...
-
-
-def changed(present: LimiterSettings, changes: Mapping[str, object]) -> LimiterSettings:
-    """The settings with these changes; raises InvalidRequest where they make no sense together."""
-    users = {name: own.model_dump() for name, own in present.users.items()}
-    for name, limits in cast(Mapping[str, Mapping[str, int | None]], changes.get("users", {})).items():
-        users[name] = {**users.get(name, {}), **limits} if limits else {}
-    kept = {name: limits for name, limits in users.items() if any(limits.values())}
-    settings = LimiterSettings.model_validate({**present.model_dump(), **changes, "users": kept})
-    floors = (settings.floor_urgent, settings.floor_normal, settings.floor_low)
-    if min(floors) < 0 or sum(floors) > 1.000001:
-        said = " + ".join(f"{floor:.0%}" for floor in floors)
-        raise InvalidRequest(
-            f"the floors {said} are more than the whole quota, or less than nothing: lower one of them"
+    async def submit(
+        self,
+        operations: Operations,
+        *,
+        project: str,
+        user: str | None = None,
+        owner: str = "",
+        priority: Priority = "normal",
+        id: str | None = None,
+        order: Order = "lane",
+        operations_per_call: int = 0,
+        stop_after: int = 0,
+        grow: bool = False,
+    ) -> Submitted:
+        """The request, held durably; options as those of `headgate submit`. Raises InvalidRequest for what is no mapping of
+        JSON values, naming its place, and for other operations under an id that exists."""
+        wish = Wish(
+            project=project,
+            user=user,
+            owner=owner,
+            priority=priority,
+            id=id,
+            order=order,
+            operations_per_call=operations_per_call,
+            stop_after=stop_after,
+            grow=grow,
+            fences=self._fences,
+        ).checked()
+        return await submit(
+            self._service, self._store, wish, joined(_lines(operations), _BLOCK_BYTES), self._known_users, "Python"
         )
-    return settings
-
-
-def fingerprint(request: BulkRequest) -> str:
-    """What makes two requests of one id *the same*: input, project, user, order and cap, and nothing else."""
-    same = [request.input_sha256, request.project, request.user, request.order, request.operations_per_call]
-    return hashlib.sha256(json.dumps(same).encode()).hexdigest()
-
-
-class TemporalService:
-    """`Service` over a Temporal client. Every call ends within half a minute, with an answer or one of `headgate.errors`."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    async def submit(self, request: BulkRequest, *, summary: str) -> Submitted:
-        """The request is started exactly once, whoever submits it how often; other content under its id is refused."""
-        workflow_id = names.bulk_request_id(request.id)
-        indexed = await connection.ensure_search_attributes(self._client)
-        with connection.rpc_errors(self._client):
-            try:
-                await self._start(request, summary, indexed=indexed)
-            except WorkflowAlreadyStartedError:
-                earlier = await self.fingerprint(request.id)
-                if earlier is not None and earlier != fingerprint(request):
-                    raise InvalidRequest(
-                        f"request {request.id!r} exists already with another input, project, user, order or cap"
-                    ) from None
-                return Submitted(request.id, workflow_id, first=False)
-        return Submitted(request.id, workflow_id)
-
-    async def _start(self, request: BulkRequest, summary: str, *, indexed: bool) -> None:
-        for patience in (0.2, 0.5, 1.0, 2.0, 0.0):
-            try:
-                await self._client.start_workflow(
-                    names.BULK_REQUEST_TYPE,
-                    BulkInput(request=request, indexed=indexed),
-                    id=names.bulk_request_id(request.id),
-                    task_queue=names.WORKFLOW_QUEUE,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    memo={"fingerprint": fingerprint(request)},
-                    search_attributes=_search_attributes(request) if indexed else None,
-                    static_summary=summary,
-                    rpc_timeout=connection.RPC_TIMEOUT,
-                )
-            except RPCError as error:  # attributes that were registered a moment ago are not known everywhere yet
-                if error.status is not RPCStatusCode.INVALID_ARGUMENT or not patience:
-                    raise
-                await asyncio.sleep(patience)
-            else:
-                return
-
-    async def fingerprint(self, request_id: str) -> str | None:
-        """The fingerprint that the request was first submitted with; None if there is no such request."""
-        try:
-            description = await self._describe(names.bulk_request_id(request_id))
-        except UnknownRequest:
-            return None
-        return str((await description.memo()).get("fingerprint", ""))
-
-    async def request(self, request_id: str) -> BulkRequest:
-        """What was submitted under this id, as the server remembers it."""
-        unknown = f"there is no request {request_id!r}"
-        described = await self._describe(names.bulk_request_id(request_id), unknown)
-        handle = self._client.get_workflow_handle(described.id, run_id=described.run_id)
-        with connection.rpc_errors(self._client):
-            async for event in handle.fetch_history_events(page_size=1):
-                payloads = event.workflow_execution_started_event_attributes.input.payloads
-                start: BulkInput = (await self._client.data_converter.decode(payloads, [BulkInput]))[0]
-                return start.request
-        raise UnknownRequest(unknown)
 
     async def progress(self, request_id: str) -> ProgressView:
-        """Where the request stands: its worker's answer while it runs, its own last word once it is over."""
-        workflow_id = names.bulk_request_id(request_id)
-        description = await self._describe(workflow_id, f"there is no request {request_id!r}")
-        if description.status is WorkflowExecutionStatus.COMPLETED:
-            return await self._last_word(description)
-        handle = self._client.get_workflow_handle(workflow_id, run_id=description.run_id)
-        try:
-            view = await self._query(handle, "progress", ProgressView)
-        except Unreachable:
-            if description.status is WorkflowExecutionStatus.RUNNING:
-                raise
-            return _last_known(request_id, description)
-        if description.status is WorkflowExecutionStatus.RUNNING:
-            return view
-        return view.model_copy(update={"state": _ended_as(description)})
+        """Where the request stands now."""
+        return await self._service.progress(request_id)
 
-    async def over(self, request_id: str) -> State | None:
-        """How the request ended; None while it runs. Asks no worker."""
-        description = await self._describe(names.bulk_request_id(request_id), f"there is no request {request_id!r}")
-        if description.status is WorkflowExecutionStatus.RUNNING:
-            return None
-        if description.status is WorkflowExecutionStatus.COMPLETED:
-            return (await self._last_word(description)).state
-        return _ended_as(description)
+    async def ended(self, request_id: str) -> ProgressView:
+        """The request's last view, once it is over; `Unreachable` only after half a minute of silence."""
+        return await follow(self._service, request_id, show=lambda _: None, note=lambda _: None)
 
-    async def _last_word(self, description: WorkflowExecutionDescription) -> ProgressView:
-        """What the request answered when it completed."""
-        handle = self._client.get_workflow_handle(description.id, run_id=description.run_id, result_type=ProgressView)
-        with connection.rpc_errors(self._client):
-            view: ProgressView = await handle.result(follow_runs=False, rpc_timeout=connection.RPC_TIMEOUT)
-        return view
+    async def results(self, request_id: str, outcome: Outcome | None = None) -> AsyncIterator[dict[str, Any]]:
+        """What became of every operation so far, as `headgate results --json` has it; of one outcome alone, if named."""
+        state = await self._service.over(request_id)
+        async for result in read_results(self._store, request_id, outcome, closed=state in ("cancelled", "failed")):
+            yield result
 
-    async def ended(self, request_id: str, within_s: float) -> bool:
-        """True as soon as the request is over, False after `within_s` seconds; a long poll, which costs no query."""
-        handle = self._client.get_workflow_handle(names.bulk_request_id(request_id))
-        try:
-            async with asyncio.timeout(within_s):
-                await handle.result()
-        except TimeoutError:
-            return False
-        except RPCError:  # the next question will say what is wrong
-            await asyncio.sleep(within_s)
-            return False
-        except WorkflowFailureError:
-            return True
-        return True
-
-    async def requests(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[RequestRow]:
-        """Requests, the youngest first, whose search attributes equal the filters."""
-        clauses = [f'WorkflowType = "{names.BULK_REQUEST_TYPE}"']
-        clauses += [f'{attribute} = "{_quoted(value)}"' for attribute, value in filters.items()]
-        with connection.rpc_errors(self._client):
-            async for execution in self._client.list_workflows(
-                " AND ".join(clauses), limit=limit, rpc_timeout=connection.RPC_TIMEOUT
-            ):
-                if execution.status is not WorkflowExecutionStatus.CONTINUED_AS_NEW:
-                    yield _row(execution)
-
-    async def control(self, request_id: str, action: Action, control: Control) -> str:
-        """The command is recorded in the request's history; it acts as soon as a worker runs. Returns the workflow's id."""
-        workflow_id = names.bulk_request_id(request_id)
-        with connection.rpc_errors(self._client):
-            try:
-                await self._client.get_workflow_handle(workflow_id).signal(
-                    _SIGNALS[action], control, rpc_timeout=connection.RPC_TIMEOUT
-                )
-            except RPCError as error:
-                if error.status is not RPCStatusCode.NOT_FOUND or "amespace" in error.message:
-                    raise
-                ended = await self._describe(workflow_id, f"there is no request {request_id!r}")
-                state = _ended_as(ended)
-                raise InvalidRequest(f"request {request_id!r} is over ({state}): nothing to {action}") from error
-        return workflow_id
-
-    async def limiter_control(self, project: str, action: Literal["pause", "resume"], control: Control) -> None:
-        """The emergency stop of a project, or its end, durably told to its limiter, which is started if need be."""
-        with connection.rpc_errors(self._client):
-            await signal_with_start_limiter(self._client, project, action, control)
-
-    async def limiter_set(self, project: str, changes: Mapping[str, object]) -> LimiterSettings:
-        """The limiter's settings with these changes, durably told to it, which is started if need be.
-
-        A change of `users` is of those that it names alone; one whose limits are all None has none of its own any more.
-        """
-        await connection.ensure_search_attributes(self._client)
-        with connection.rpc_errors(self._client):
-            present = await last_settings(self._client, project) or LimiterSettings()
-            settings = changed(present, changes)
-            await signal_with_start_limiter(self._client, project, CONFIGURE, settings)
-        return settings
-
-    async def limiter_show(self, project: str) -> LimiterView:
-        """What the project's limiter says of itself."""
-        workflow_id = names.rate_limiter_id(project)
-        await self._describe(
-            workflow_id,
-            f"project {project!r} has no limiter yet: its first request starts one, or `headgate limiter set --project {project}`",
+    async def retry_failed(
+        self, request_id: str, *, include_unknown: bool = False, include_unprocessed: bool = False
+    ) -> Retried:
+        """A new request of what failed in one that is over, as `headgate retry-failed` makes it."""
+        return await retry_failed(
+            self._service,
+            self._store,
+            request_id,
+            include_unknown=include_unknown,
+            include_unprocessed=include_unprocessed,
         )
-        handle = self._client.get_workflow_handle(workflow_id)
-        return await self._query(handle, "show", LimiterView)
 
-    async def _describe(self, workflow_id: str, unknown: str | None = None) -> WorkflowExecutionDescription:
-        handle = self._client.get_workflow_handle(workflow_id)
-        with connection.rpc_errors(self._client):
-            try:
-                return await handle.describe(rpc_timeout=connection.RPC_TIMEOUT)
-            except RPCError as error:
-                if error.status is not RPCStatusCode.NOT_FOUND or "amespace" in error.message:
-                    raise
-                raise UnknownRequest(unknown) from error
-
-    async def _query(self, handle: WorkflowHandle[Any, Any], query: str, answer: type[Answer]) -> Answer:
-        """The workflow's answer, or `NoWorker`: the server was there a moment ago, so silence is the worker's."""
-        with connection.rpc_errors(self._client):
-            try:
-                async with asyncio.timeout(QUERY_TIMEOUT.total_seconds() + 5):
-                    view: Answer = await handle.query(query, result_type=answer, rpc_timeout=QUERY_TIMEOUT)
-                    return view
-            except WorkflowQueryFailedError as error:
-                raise Unreachable(f"the worker cannot answer: {error}") from error
-            except TimeoutError as error:
-                raise NoWorker from error
-            except RPCError as error:
-                if error.status in _SILENT:
-                    raise NoWorker from error
-                raise
+    async def purge(self, request_id: str) -> None:
+        """Nothing of a request that is over is in the store any more. Raises InvalidRequest while it runs."""
+        await purgeable(self._service, self._store, request_id)
+        await purge(self._store, request_id)
 
 
-_SILENT: Final = {RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
-
-_STATE: Final = SearchAttributeKey.for_keyword("HeadgateState")
-_PRIORITY: Final = SearchAttributeKey.for_keyword("HeadgatePriority")
-_OWNER: Final = SearchAttributeKey.for_keyword("HeadgateOwner")
-_PROJECT: Final = SearchAttributeKey.for_keyword("HeadgateProject")
-_PERCENT: Final = SearchAttributeKey.for_int("HeadgatePercent")
+async def _lines(operations: Operations) -> AsyncIterator[bytes]:
+    number = 0
+    async for operation in each(operations):
+        number += 1
+        yield _line(operation, number)
 
 
-def _search_attributes(request: BulkRequest) -> TypedSearchAttributes:
-    return TypedSearchAttributes(
-        [
-            SearchAttributePair(_STATE, "planning"),
-            SearchAttributePair(_PRIORITY, request.priority),
-            SearchAttributePair(_OWNER, request.owner),
-            SearchAttributePair(_PROJECT, request.project),
-            SearchAttributePair(_PERCENT, 0),
-        ]
-    )
-
-
-def _ended_as(execution: WorkflowExecution) -> State:
-    """How Temporal says that the run ended; one that was terminated has failed."""
-    return _ENDED.get(execution.status, "failed") if execution.status is not None else "failed"
-
-
-def _state(execution: WorkflowExecution) -> str:
-    """The state as far as visibility knows it; how Temporal ended the run beats what the run last said."""
-    said = execution.typed_search_attributes.get(_STATE) or "running"
-    if execution.status in (None, WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
-        return said
-    return _ended_as(execution)
-
-
-def _row(execution: WorkflowExecution) -> RequestRow:
-    attributes = execution.typed_search_attributes
-    return RequestRow(
-        id=execution.id.removeprefix(names.bulk_request_id("")),
-        workflow_id=execution.id,
-        state=_state(execution),
-        priority=attributes.get(_PRIORITY) or "",
-        owner=attributes.get(_OWNER) or "",
-        project=attributes.get(_PROJECT) or "",
-        percent=attributes.get(_PERCENT) or 0,
-        started_at=execution.start_time.isoformat(timespec="seconds"),
-        closed_at=execution.close_time.isoformat(timespec="seconds") if execution.close_time else None,
-    )
-
-
-def _last_known(request_id: str, execution: WorkflowExecution) -> ProgressView:
-    """A view of a request that ended without a last word, while no worker can replay it: its counts are not known."""
-    attributes = execution.typed_search_attributes
-    priority = attributes.get(_PRIORITY)
-    return ProgressView(
-        id=request_id,
-        state=_ended_as(execution),
-        priority=priority if priority in ("urgent", "low") else "normal",
-        owner=attributes.get(_OWNER) or "",
-        operations=OperationCounts(),
-        calls=CallCounts(),
-    )
-
-
-def _quoted(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"')
+def _line(operation: Mapping[str, Any] | Operation, number: int) -> bytes:
+    if isinstance(operation, Operation):
+        operation = operation.model_dump(mode="json", exclude=set(_PLANNED), exclude_defaults=True)
+    if not isinstance(operation, Mapping):
+        raise InvalidRequest(
+            f"operation {number} is a {type(operation).__name__} and must be a mapping, such as a dict"
+        )
+    try:
+        return _AS_JSON(dict(operation)).encode() + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(f"operation {number} cannot be written as JSON: {str(error)[:200]}") from None

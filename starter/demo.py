@@ -26,7 +26,6 @@ from activities.results import read_results
 from activities.store import Store
 from headgate.errors import Unreachable
 from headgate.models import ProgressView
-from starter.client import TemporalService
 from starter.companion import Companion
 from starter.connection import connect
 from starter.demo_script import OPERATIONS_PER_CALL, SPREADSHEETS, TITLES, USERS, Script
@@ -34,6 +33,7 @@ from starter.devserver import DevServer, claim
 from starter.doctor import QUEUES, TemporalSide
 from starter.following import Lines, follow
 from starter.render import progress_panel
+from starter.service import TemporalService
 from starter.submitting import Wish, submit
 from starter.surroundings import Surroundings
 from starter.verdict import Verdict, buckets_of, judge, verdict_lines

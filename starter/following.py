@@ -11,8 +11,8 @@ from rich.live import Live
 
 from headgate.errors import Unreachable
 from headgate.models import ProgressView
-from starter.client import Service
 from starter.render import OVER, percent, progress_line, progress_panel
+from starter.service import Service
 
 PATIENCE_S: Final = 30.0
 """How long an unanswered question is repeated; with the last question's own timeout it is said within 60 s."""

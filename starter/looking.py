@@ -14,9 +14,9 @@ from activities.store import Store
 from headgate import csv_output
 from headgate.errors import InvalidRequest
 from headgate.models import State
-from starter.client import UnknownRequest
 from starter.following import exit_code, follow, follow_on
 from starter.render import progress_line, progress_panel, requests_table
+from starter.service import UnknownRequest
 from starter.surroundings import Surroundings, of, waiting_for
 
 RequestId = Annotated[str, typer.Argument(metavar="ID", help="The request's id, as submit printed it.")]

@@ -13,8 +13,8 @@ import typer
 from activities.purging import Kept, all_kept, kept, purge
 from activities.store import Store
 from headgate.errors import InvalidRequest
-from starter.client import Service, UnknownRequest
 from starter.looking import Json
+from starter.service import Service, UnknownRequest
 from starter.surroundings import Surroundings, of, waiting_for
 
 _AGE: Final = re.compile(r"([1-9][0-9]{0,5})([hdw])")

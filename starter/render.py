@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headgate.models import BucketView, LimiterSettings, LimiterView, ProgressView, WaiterView
-from starter.client import RequestRow
+from starter.service import RequestRow
 
 OVER = frozenset({"completed", "cancelled", "failed"})
 _COLOURS = {

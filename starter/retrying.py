@@ -16,10 +16,10 @@ from activities.store import Store
 from activities.submission import store_input
 from headgate.errors import InvalidRequest
 from headgate.models import NAME_PATTERN, BulkRequest
-from starter.client import Service, Submitted, UnknownRequest
 from starter.following import exit_code, follow_on
 from starter.looking import Json, RequestId
 from starter.render import progress_line
+from starter.service import Service, Submitted, UnknownRequest
 from starter.surroundings import Surroundings, of, waiting_for
 from workflows import names
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from headgate.models import Control, Priority
-from starter.client import Action
 from starter.looking import Json, RequestId
+from starter.service import Action
 from starter.surroundings import Surroundings, of, waiting_for
 
 

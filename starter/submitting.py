@@ -16,7 +16,6 @@ from activities.submission import store_input
 from headgate.csv_input import Destination
 from headgate.errors import InvalidRequest
 from headgate.models import LONGEST_AGE_NS, NAME_PATTERN, SECOND_NS, BulkRequest, Order, Priority
-from starter.client import Service, Submitted
 from starter.following import exit_code, follow_on
 from starter.inputs import (
     CsvMode,
@@ -30,6 +29,7 @@ from starter.inputs import (
     handed_in,
 )
 from starter.render import progress_line
+from starter.service import Service, Submitted
 from starter.surroundings import Surroundings, of, waiting_for
 from starter.users import chosen_user, user_names
 

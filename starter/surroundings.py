@@ -15,8 +15,8 @@ import typer
 from rich.console import Console
 
 from headgate.settings import Settings
-from starter.client import Service, TemporalService
 from starter.connection import connect
+from starter.service import Service, TemporalService
 
 Result = TypeVar("Result")
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from headgate.errors import HeadgateError, InvalidRequest
-from starter.requests import bulk_requests
+from starter.client import bulk_requests
 
 
 def arguments() -> argparse.Namespace:

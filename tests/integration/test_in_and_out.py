@@ -18,9 +18,9 @@ import pytest
 from emulator.grid import Formula, Sheet
 from headgate.errors import InvalidRequest
 from headgate.models import Control
-from starter.client import TemporalService
+from starter.client import BulkRequests
 from starter.connection import address_of
-from starter.requests import BulkRequests
+from starter.service import TemporalService
 from tests.eventually import eventually
 from tests.integration.stack import Stack, append
 

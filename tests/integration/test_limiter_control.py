@@ -16,8 +16,8 @@ from temporalio.service import RPCError
 
 from benchmarks.readings import between, most_behind
 from headgate.models import SECOND_NS, Control, LimiterSettings, Settlement, UserLimits
-from starter.client import TemporalService
 from starter.devserver import DevServer
+from starter.service import TemporalService
 from tests.eventually import eventually
 from tests.integration.stack import Handle, Stack, append, running_stack, side_by_side
 from workflows import names

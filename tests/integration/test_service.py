@@ -12,9 +12,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from headgate.errors import InvalidRequest, Unreachable
 from headgate.models import BulkRequest, Control, LimiterInput, LimiterSettings, Priority, ProgressView
 from starter import connection
-from starter.client import NoWorker, RequestRow, TemporalService, UnknownRequest
 from starter.devserver import DevServer
 from starter.doctor import QUEUES, TemporalSide
+from starter.service import NoWorker, RequestRow, TemporalService, UnknownRequest
 from tests.conftest import StartServer
 from tests.eventually import eventually
 from workflows import names

@@ -23,7 +23,7 @@ from headgate.models import (
     State,
 )
 from starter import cli
-from starter.client import Action, RequestRow, Service, Submitted, UnknownRequest, changed, fingerprint
+from starter.service import Action, RequestRow, Service, Submitted, UnknownRequest, changed, fingerprint
 from starter.surroundings import Surroundings
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from headgate.errors import Unreachable
 from headgate.models import ProgressView, Waiting
-from starter.client import NoWorker, RequestRow
 from starter.following import follow
+from starter.service import NoWorker, RequestRow
 from tests.unit.fake_service import FakeService, one_sentence, ran, view
 
 ROW = RequestRow("r1", "bulk/r1", "running", "urgent", "team", "p", 40, "2026-11-23T10:00:00+00:00", None)

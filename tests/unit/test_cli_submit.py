@@ -11,7 +11,7 @@ import pytest
 
 from headgate.errors import Unreachable
 from headgate.models import SECOND_NS
-from starter.client import NoWorker
+from starter.service import NoWorker
 from starter.submitting import new_id
 from tests.unit.fake_service import FakeService, Ran, lines, one_sentence, ran, view
 

@@ -17,8 +17,8 @@ from activities.results import Results, read_results
 from activities.store import Store
 from headgate.errors import InvalidRequest
 from headgate.models import BatchDone, State
-from starter.client import UnknownRequest
 from starter.purging import age_s
+from starter.service import UnknownRequest
 from tests.unit.fake_service import FakeService, Ran, lines, one_sentence, ran
 from tests.unit.test_plan_activity import append, planned, submitted
 

@@ -18,7 +18,7 @@ from activities import layout
 from activities.store import Store
 from headgate.apis.sheets.operations import parse_line
 from headgate.errors import InvalidRequest
-from starter.requests import BulkRequests, bulk_requests
+from starter.client import BulkRequests, bulk_requests
 from tests.unit.fake_service import FakeService
 
 ROW: dict[str, Any] = {

@@ -1,0 +1,394 @@
+"""What a person can ask of headgate: the protocol that the command line speaks, and its implementation over Temporal."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Literal, Protocol, TypeVar, cast
+
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+)
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from headgate.errors import InvalidRequest, Unreachable
+from headgate.models import (
+    BulkInput,
+    BulkRequest,
+    CallCounts,
+    Control,
+    LimiterSettings,
+    LimiterView,
+    Message,
+    OperationCounts,
+    ProgressView,
+    State,
+)
+from starter import connection
+from workflows import names
+from workflows.limiter_start import CONFIGURE, last_settings, signal_with_start_limiter
+
+QUERY_TIMEOUT: Final = timedelta(seconds=10)
+Action = Literal["pause", "resume", "cancel", "reprioritise"]
+_SIGNALS: Final[Mapping[Action, str]] = {
+    "pause": "pause",
+    "resume": "resume",
+    "cancel": "cancel_request",
+    "reprioritise": "reprioritise",
+}
+_ENDED: Final[Mapping[WorkflowExecutionStatus, State]] = {
+    WorkflowExecutionStatus.COMPLETED: "completed",
+    WorkflowExecutionStatus.CANCELED: "cancelled",
+}
+Answer = TypeVar("Answer", bound=Message)
+
+
+class NoWorker(Unreachable):
+    """No worker answers: start one with `headgate worker`."""
+
+
+class UnknownRequest(InvalidRequest):
+    """There is no such request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A request that Temporal holds durably; `first` is False where an equal one was there before."""
+
+    id: str
+    workflow_id: str
+    first: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """One line of `headgate list`, read from visibility: up to a second old."""
+
+    id: str
+    workflow_id: str
+    state: str
+    priority: str
+    owner: str
+    project: str
+    percent: int
+    started_at: str
+    closed_at: str | None
+
+
+class Service(Protocol):
+    """Everything that the command line asks of the server; a test answers it from memory."""
+
+    async def submit(self, request: BulkRequest, *, summary: str) -> Submitted: ...
+
+    async def fingerprint(self, request_id: str) -> str | None: ...
+
+    async def request(self, request_id: str) -> BulkRequest: ...
+
+    async def progress(self, request_id: str) -> ProgressView: ...
+
+    async def over(self, request_id: str) -> State | None: ...
+
+    async def ended(self, request_id: str, within_s: float) -> bool: ...
+
+    def requests(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[RequestRow]: ...
+
+    async def control(self, request_id: str, action: Action, control: Control) -> str: ...
+
+    async def limiter_set(self, project: str, changes: Mapping[str, object]) -> LimiterSettings: ...
+
+    async def limiter_control(self, project: str, action: Literal["pause", "resume"], control: Control) -> None: ...
+
+    async def limiter_show(self, project: str) -> LimiterView: ...
+
+
+def changed(present: LimiterSettings, changes: Mapping[str, object]) -> LimiterSettings:
+    """The settings with these changes; raises InvalidRequest where they make no sense together."""
+    users = {name: own.model_dump() for name, own in present.users.items()}
+    for name, limits in cast(Mapping[str, Mapping[str, int | None]], changes.get("users", {})).items():
+        users[name] = {**users.get(name, {}), **limits} if limits else {}
+    kept = {name: limits for name, limits in users.items() if any(limits.values())}
+    settings = LimiterSettings.model_validate({**present.model_dump(), **changes, "users": kept})
+    floors = (settings.floor_urgent, settings.floor_normal, settings.floor_low)
+    if min(floors) < 0 or sum(floors) > 1.000001:
+        said = " + ".join(f"{floor:.0%}" for floor in floors)
+        raise InvalidRequest(
+            f"the floors {said} are more than the whole quota, or less than nothing: lower one of them"
+        )
+    return settings
+
+
+def fingerprint(request: BulkRequest) -> str:
+    """What makes two requests of one id *the same*: input, project, user, order and cap, and nothing else."""
+    same = [request.input_sha256, request.project, request.user, request.order, request.operations_per_call]
+    return hashlib.sha256(json.dumps(same).encode()).hexdigest()
+
+
+class TemporalService:
+    """`Service` over a Temporal client. Every call ends within half a minute, with an answer or one of `headgate.errors`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def submit(self, request: BulkRequest, *, summary: str) -> Submitted:
+        """The request is started exactly once, whoever submits it how often; other content under its id is refused."""
+        workflow_id = names.bulk_request_id(request.id)
+        indexed = await connection.ensure_search_attributes(self._client)
+        with connection.rpc_errors(self._client):
+            try:
+                await self._start(request, summary, indexed=indexed)
+            except WorkflowAlreadyStartedError:
+                earlier = await self.fingerprint(request.id)
+                if earlier is not None and earlier != fingerprint(request):
+                    raise InvalidRequest(
+                        f"request {request.id!r} exists already with another input, project, user, order or cap"
+                    ) from None
+                return Submitted(request.id, workflow_id, first=False)
+        return Submitted(request.id, workflow_id)
+
+    async def _start(self, request: BulkRequest, summary: str, *, indexed: bool) -> None:
+        for patience in (0.2, 0.5, 1.0, 2.0, 0.0):
+            try:
+                await self._client.start_workflow(
+                    names.BULK_REQUEST_TYPE,
+                    BulkInput(request=request, indexed=indexed),
+                    id=names.bulk_request_id(request.id),
+                    task_queue=names.WORKFLOW_QUEUE,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    memo={"fingerprint": fingerprint(request)},
+                    search_attributes=_search_attributes(request) if indexed else None,
+                    static_summary=summary,
+                    rpc_timeout=connection.RPC_TIMEOUT,
+                )
+            except RPCError as error:  # attributes that were registered a moment ago are not known everywhere yet
+                if error.status is not RPCStatusCode.INVALID_ARGUMENT or not patience:
+                    raise
+                await asyncio.sleep(patience)
+            else:
+                return
+
+    async def fingerprint(self, request_id: str) -> str | None:
+        """The fingerprint that the request was first submitted with; None if there is no such request."""
+        try:
+            description = await self._describe(names.bulk_request_id(request_id))
+        except UnknownRequest:
+            return None
+        return str((await description.memo()).get("fingerprint", ""))
+
+    async def request(self, request_id: str) -> BulkRequest:
+        """What was submitted under this id, as the server remembers it."""
+        unknown = f"there is no request {request_id!r}"
+        described = await self._describe(names.bulk_request_id(request_id), unknown)
+        handle = self._client.get_workflow_handle(described.id, run_id=described.run_id)
+        with connection.rpc_errors(self._client):
+            async for event in handle.fetch_history_events(page_size=1):
+                payloads = event.workflow_execution_started_event_attributes.input.payloads
+                start: BulkInput = (await self._client.data_converter.decode(payloads, [BulkInput]))[0]
+                return start.request
+        raise UnknownRequest(unknown)
+
+    async def progress(self, request_id: str) -> ProgressView:
+        """Where the request stands: its worker's answer while it runs, its own last word once it is over."""
+        workflow_id = names.bulk_request_id(request_id)
+        description = await self._describe(workflow_id, f"there is no request {request_id!r}")
+        if description.status is WorkflowExecutionStatus.COMPLETED:
+            return await self._last_word(description)
+        handle = self._client.get_workflow_handle(workflow_id, run_id=description.run_id)
+        try:
+            view = await self._query(handle, "progress", ProgressView)
+        except Unreachable:
+            if description.status is WorkflowExecutionStatus.RUNNING:
+                raise
+            return _last_known(request_id, description)
+        if description.status is WorkflowExecutionStatus.RUNNING:
+            return view
+        return view.model_copy(update={"state": _ended_as(description)})
+
+    async def over(self, request_id: str) -> State | None:
+        """How the request ended; None while it runs. Asks no worker."""
+        description = await self._describe(names.bulk_request_id(request_id), f"there is no request {request_id!r}")
+        if description.status is WorkflowExecutionStatus.RUNNING:
+            return None
+        if description.status is WorkflowExecutionStatus.COMPLETED:
+            return (await self._last_word(description)).state
+        return _ended_as(description)
+
+    async def _last_word(self, description: WorkflowExecutionDescription) -> ProgressView:
+        """What the request answered when it completed."""
+        handle = self._client.get_workflow_handle(description.id, run_id=description.run_id, result_type=ProgressView)
+        with connection.rpc_errors(self._client):
+            view: ProgressView = await handle.result(follow_runs=False, rpc_timeout=connection.RPC_TIMEOUT)
+        return view
+
+    async def ended(self, request_id: str, within_s: float) -> bool:
+        """True as soon as the request is over, False after `within_s` seconds; a long poll, which costs no query."""
+        handle = self._client.get_workflow_handle(names.bulk_request_id(request_id))
+        try:
+            async with asyncio.timeout(within_s):
+                await handle.result()
+        except TimeoutError:
+            return False
+        except RPCError:  # the next question will say what is wrong
+            await asyncio.sleep(within_s)
+            return False
+        except WorkflowFailureError:
+            return True
+        return True
+
+    async def requests(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[RequestRow]:
+        """Requests, the youngest first, whose search attributes equal the filters."""
+        clauses = [f'WorkflowType = "{names.BULK_REQUEST_TYPE}"']
+        clauses += [f'{attribute} = "{_quoted(value)}"' for attribute, value in filters.items()]
+        with connection.rpc_errors(self._client):
+            async for execution in self._client.list_workflows(
+                " AND ".join(clauses), limit=limit, rpc_timeout=connection.RPC_TIMEOUT
+            ):
+                if execution.status is not WorkflowExecutionStatus.CONTINUED_AS_NEW:
+                    yield _row(execution)
+
+    async def control(self, request_id: str, action: Action, control: Control) -> str:
+        """The command is recorded in the request's history; it acts as soon as a worker runs. Returns the workflow's id."""
+        workflow_id = names.bulk_request_id(request_id)
+        with connection.rpc_errors(self._client):
+            try:
+                await self._client.get_workflow_handle(workflow_id).signal(
+                    _SIGNALS[action], control, rpc_timeout=connection.RPC_TIMEOUT
+                )
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND or "amespace" in error.message:
+                    raise
+                ended = await self._describe(workflow_id, f"there is no request {request_id!r}")
+                state = _ended_as(ended)
+                raise InvalidRequest(f"request {request_id!r} is over ({state}): nothing to {action}") from error
+        return workflow_id
+
+    async def limiter_control(self, project: str, action: Literal["pause", "resume"], control: Control) -> None:
+        """The emergency stop of a project, or its end, durably told to its limiter, which is started if need be."""
+        with connection.rpc_errors(self._client):
+            await signal_with_start_limiter(self._client, project, action, control)
+
+    async def limiter_set(self, project: str, changes: Mapping[str, object]) -> LimiterSettings:
+        """The limiter's settings with these changes, durably told to it, which is started if need be.
+
+        A change of `users` is of those that it names alone; one whose limits are all None has none of its own any more.
+        """
+        await connection.ensure_search_attributes(self._client)
+        with connection.rpc_errors(self._client):
+            present = await last_settings(self._client, project) or LimiterSettings()
+            settings = changed(present, changes)
+            await signal_with_start_limiter(self._client, project, CONFIGURE, settings)
+        return settings
+
+    async def limiter_show(self, project: str) -> LimiterView:
+        """What the project's limiter says of itself."""
+        workflow_id = names.rate_limiter_id(project)
+        await self._describe(
+            workflow_id,
+            f"project {project!r} has no limiter yet: its first request starts one, or `headgate limiter set --project {project}`",
+        )
+        handle = self._client.get_workflow_handle(workflow_id)
+        return await self._query(handle, "show", LimiterView)
+
+    async def _describe(self, workflow_id: str, unknown: str | None = None) -> WorkflowExecutionDescription:
+        handle = self._client.get_workflow_handle(workflow_id)
+        with connection.rpc_errors(self._client):
+            try:
+                return await handle.describe(rpc_timeout=connection.RPC_TIMEOUT)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND or "amespace" in error.message:
+                    raise
+                raise UnknownRequest(unknown) from error
+
+    async def _query(self, handle: WorkflowHandle[Any, Any], query: str, answer: type[Answer]) -> Answer:
+        """The workflow's answer, or `NoWorker`: the server was there a moment ago, so silence is the worker's."""
+        with connection.rpc_errors(self._client):
+            try:
+                async with asyncio.timeout(QUERY_TIMEOUT.total_seconds() + 5):
+                    view: Answer = await handle.query(query, result_type=answer, rpc_timeout=QUERY_TIMEOUT)
+                    return view
+            except WorkflowQueryFailedError as error:
+                raise Unreachable(f"the worker cannot answer: {error}") from error
+            except TimeoutError as error:
+                raise NoWorker from error
+            except RPCError as error:
+                if error.status in _SILENT:
+                    raise NoWorker from error
+                raise
+
+
+_SILENT: Final = {RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
+
+_STATE: Final = SearchAttributeKey.for_keyword("HeadgateState")
+_PRIORITY: Final = SearchAttributeKey.for_keyword("HeadgatePriority")
+_OWNER: Final = SearchAttributeKey.for_keyword("HeadgateOwner")
+_PROJECT: Final = SearchAttributeKey.for_keyword("HeadgateProject")
+_PERCENT: Final = SearchAttributeKey.for_int("HeadgatePercent")
+
+
+def _search_attributes(request: BulkRequest) -> TypedSearchAttributes:
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(_STATE, "planning"),
+            SearchAttributePair(_PRIORITY, request.priority),
+            SearchAttributePair(_OWNER, request.owner),
+            SearchAttributePair(_PROJECT, request.project),
+            SearchAttributePair(_PERCENT, 0),
+        ]
+    )
+
+
+def _ended_as(execution: WorkflowExecution) -> State:
+    """How Temporal says that the run ended; one that was terminated has failed."""
+    return _ENDED.get(execution.status, "failed") if execution.status is not None else "failed"
+
+
+def _state(execution: WorkflowExecution) -> str:
+    """The state as far as visibility knows it; how Temporal ended the run beats what the run last said."""
+    said = execution.typed_search_attributes.get(_STATE) or "running"
+    if execution.status in (None, WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
+        return said
+    return _ended_as(execution)
+
+
+def _row(execution: WorkflowExecution) -> RequestRow:
+    attributes = execution.typed_search_attributes
+    return RequestRow(
+        id=execution.id.removeprefix(names.bulk_request_id("")),
+        workflow_id=execution.id,
+        state=_state(execution),
+        priority=attributes.get(_PRIORITY) or "",
+        owner=attributes.get(_OWNER) or "",
+        project=attributes.get(_PROJECT) or "",
+        percent=attributes.get(_PERCENT) or 0,
+        started_at=execution.start_time.isoformat(timespec="seconds"),
+        closed_at=execution.close_time.isoformat(timespec="seconds") if execution.close_time else None,
+    )
+
+
+def _last_known(request_id: str, execution: WorkflowExecution) -> ProgressView:
+    """A view of a request that ended without a last word, while no worker can replay it: its counts are not known."""
+    attributes = execution.typed_search_attributes
+    priority = attributes.get(_PRIORITY)
+    return ProgressView(
+        id=request_id,
+        state=_ended_as(execution),
+        priority=priority if priority in ("urgent", "low") else "normal",
+        owner=attributes.get(_OWNER) or "",
+        operations=OperationCounts(),
+        calls=CallCounts(),
+    )
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
