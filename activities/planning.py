@@ -29,6 +29,8 @@ from headgate.planner import LaneDraft, LaneKey, Planner, order_lanes
 from headgate.results import OperationResult
 
 REASONS_KEPT: Final = 20
+#: The calls of so many users are told, those with the most of them: they say how long it takes.
+USERS_TOLD: Final = 32
 #: How the refusal begins of a line that would be taken once its user is in the credentials file.
 NO_CREDENTIALS: Final = "There are no credentials for user"
 #: What tells two refusals of one kind apart: quoted text and numbers.
@@ -78,6 +80,7 @@ class Planning:
         self._operations = 0
         self._dead_letters = 0
         self._reasons: Counter[str] = Counter()
+        self._calls_by_user: Counter[str] = Counter()
         self._stopped = threading.Event()
         self._busy = threading.Lock()
 
@@ -112,6 +115,7 @@ class Planning:
             reasons=dict(self._reasons),
             cached=self._cached,
             looked_for=self._looked_for,
+            calls_by_user=dict(self._calls_by_user.most_common(USERS_TOLD)),
         )
 
     def stop(self) -> None:
@@ -189,6 +193,7 @@ class Planning:
                 placed = entry.model_copy(update={"lane": lanes, "first_batch": target.count})
                 self._spill.copy(LaneKey(entry.spreadsheet, entry.user, entry.kind), lanes, target)
                 lanes += 1
+                self._calls_by_user[entry.user] += entry.batches
                 waiting.append(placed)
                 if len(waiting) == LANES_PER_PAGE:
                     manifest.write(_page(waiting))

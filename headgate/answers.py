@@ -9,13 +9,14 @@ Rules:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headgate.bookings import BOOKING_LAPSES_NS
 from headgate.circuits import PROBE_LOST_NS
 from headgate.models import SECOND_NS, Booked, Booking, BookingAnswer, NotUntil, Stopped
 from headgate.ordering import served_as
-from headgate.standing import paused, why
+from headgate.standing import RETRIES, Why, paused, why
 from headgate.waiting import Place
 
 if TYPE_CHECKING:
@@ -27,7 +28,20 @@ PROBE_KNOWN_NS = 1_500_000_000
 
 
 def answer(limiter: Limiter, now: int, booking: Booking) -> BookingAnswer:
-    """Answer a demand for one token; under the same id it keeps its place."""
+    """Answer a demand for one token; under the same id it keeps its place. What its holder waits for is remembered."""
+    answered = _answer(limiter, now, booking)
+    if isinstance(answered, Booked):
+        limiter.barred.pop(booking.holder, None)
+    return answered
+
+
+def _not_until(limiter: Limiter, booking: Booking, at_ns: int, why: Why) -> NotUntil:
+    if booking.holder in limiter.waiters:
+        limiter.barred[booking.holder] = replace(why, until_ns=at_ns)
+    return NotUntil(at_ns=at_ns, why=why.reason)
+
+
+def _answer(limiter: Limiter, now: int, booking: Booking) -> BookingAnswer:
     bookings, health, settings = limiter.bookings, limiter.health, limiter.settings
     waiter = limiter.waiters.get(booking.holder)
     if waiter is not None and waiter.stopped:
@@ -35,7 +49,7 @@ def answer(limiter: Limiter, now: int, booking: Booking) -> BookingAnswer:
         return Stopped(why=waiter.stopped)
     if limiter.paused_by:
         bookings.drop(booking.id, limiter.turns)
-        return NotUntil(at_ns=now + ASK_AGAIN_NS, why=paused(limiter))
+        return _not_until(limiter, booking, now + ASK_AGAIN_NS, paused(limiter))
     if circuit := health.open_for(booking.spreadsheet):
         return _probe(limiter, now, booking, circuit)
     soonest = now + settings.lead_ns // 5
@@ -45,13 +59,13 @@ def answer(limiter: Limiter, now: int, booking: Booking) -> BookingAnswer:
     elif place is None or place.token.at_ns < soonest:
         bookings.drop(booking.id, limiter.turns)
         if booking.attempt and (at := health.retries.spend(now)):
-            return NotUntil(at_ns=at, why="retries are at a tenth of the calls")
+            return _not_until(limiter, booking, at, RETRIES)
         place = _place(limiter, soonest, booking)
     at = place.token.at_ns
     if at > now + settings.horizon_ns:
         place.lapses_ns = at + BOOKING_LAPSES_NS
         reason = why(place.token, limiter.buckets, health, limiter.quiet_until_ns, now)
-        return NotUntil(at_ns=at - settings.lead_ns, why=reason)
+        return _not_until(limiter, booking, at - settings.lead_ns, reason)
     if not place.given:
         limiter.granted += 1
         place.given = True
@@ -66,7 +80,7 @@ def _place(limiter: Limiter, soonest: int, booking: Booking) -> Place:
 
 def _probe(limiter: Limiter, now: int, booking: Booking, name: str) -> BookingAnswer:
     bookings, health, settings = limiter.bookings, limiter.health, limiter.settings
-    circuit = health.circuits[name]
+    circuit, reason = health.circuits[name], Why(health.why(name), "circuit")
     place = bookings.places.get(booking.id)
     soonest = now + settings.lead_ns // 5
     if place is not None and place.probe == name and place.token.at_ns >= soonest:
@@ -74,13 +88,13 @@ def _probe(limiter: Limiter, now: int, booking: Booking, name: str) -> BookingAn
     bookings.drop(booking.id, limiter.turns)
     if circuit.out_until_ns > now:
         known = circuit.out_until_ns - PROBE_LOST_NS + PROBE_KNOWN_NS
-        return NotUntil(at_ns=max(known, now + SECOND_NS // 2), why=health.why(name))
+        return _not_until(limiter, booking, max(known, now + SECOND_NS // 2), reason)
     if circuit.probe_at_ns > now + settings.horizon_ns:
-        return NotUntil(at_ns=circuit.probe_at_ns - settings.lead_ns, why=health.why(name))
+        return _not_until(limiter, booking, circuit.probe_at_ns - settings.lead_ns, reason)
     place = _place(limiter, max(soonest, circuit.probe_at_ns), booking)
     at = place.token.at_ns
     if at > now + settings.horizon_ns:
-        return NotUntil(at_ns=at - settings.lead_ns, why=health.why(name))
+        return _not_until(limiter, booking, at - settings.lead_ns, reason)
     place.probe, place.given = name, True
     limiter.granted += 1
     health.probing(name, at, now)

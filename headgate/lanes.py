@@ -19,10 +19,12 @@ from headgate.models import (
     Grant,
     Kind,
     LaneCheckpoint,
+    LaneCounts,
     LaneDemand,
     LaneEntry,
     LaneReport,
     LaneSending,
+    LaneView,
     Unused,
 )
 
@@ -82,6 +84,11 @@ class Lane:
     @property
     def finished(self) -> bool:
         return self.position >= self.entry.batches
+
+    @property
+    def left(self) -> int:
+        """How many batches are not done."""
+        return max(0, self.entry.batches - self.position)
 
     def kind_at(self, offset: int) -> Kind:
         """The kind of call that the batch at `offset` of the lane makes."""
@@ -148,12 +155,14 @@ class Lane:
 
 @dataclass(slots=True)
 class Folded:
-    """What a report added: results, the lanes whose batch has to be resent, and those that cannot go on at all."""
+    """What a report added: results (`passed`: how many, by user), the lanes whose batch has to be resent, and those that cannot
+    go on at all."""
 
     done: list[BatchDone] = field(default_factory=list)
     rescues: list[tuple[int, LaneReport]] = field(default_factory=list)
     broken: dict[int, str] = field(default_factory=dict)
     sent: int = 0
+    passed: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -161,6 +170,7 @@ class Lanes:
     """The active lanes of a request, by number, in the plan's order."""
 
     active: dict[int, Lane] = field(default_factory=dict)
+    finished: int = 0
     leads_ns: list[int] = field(default_factory=list)
     reports_ns: dict[int, tuple[int, ...]] = field(default_factory=dict)
     leases: int = 0
@@ -274,6 +284,7 @@ class Lanes:
                 lane.most = done.most
                 into.done.append(done)
                 into.sent += done.calls
+                into.passed[lane.entry.user] = into.passed.get(lane.entry.user, 0) + 1
         if not lane.under_way or report.grant_id != lane.grant_id:
             return
         lane.under_way = 0
@@ -300,6 +311,7 @@ class Lanes:
         finished = [lane for lane in self.active.values() if lane.finished and not lane.under_way]
         for lane in finished:
             del self.active[lane.entry.lane]
+        self.finished += len(finished)
         return finished
 
     def hand_back(self) -> list[Unused]:
@@ -323,6 +335,37 @@ class Lanes:
     def busy(self) -> bool:
         """Whether anything is under way."""
         return any(lane.under_way or lane.resending for lane in self.active.values())
+
+    @property
+    def calling(self) -> bool:
+        """Whether an activity has calls to make at their tokens' times."""
+        return any(lane.under_way for lane in self.active.values())
+
+    @property
+    def longest_ns(self) -> int:
+        """How long the longest active lane takes, a call after the other."""
+        return max((lane.left * lane.spacing()[0] for lane in self.active.values()), default=0)
+
+    def counts(self, total: int) -> LaneCounts:
+        """Lanes of the plan: how many there are in all, how many are active, how many done."""
+        return LaneCounts(total=total, active=len(self.active), done=self.finished)
+
+    def view(self) -> tuple[LaneView, ...]:
+        """What a person may see of the active lanes."""
+        return tuple(
+            LaneView(
+                lane=number,
+                kind=lane.entry.kind,
+                spreadsheet=lane.entry.spreadsheet,
+                user=lane.entry.user,
+                batches=lane.entry.batches,
+                done=lane.position,
+                under_way=lane.under_way,
+                resending=lane.resending,
+                call_s=round(lane.spacing()[0] / 1e9, 3) if lane.latencies_ns else 0.0,
+            )
+            for number, lane in self.active.items()
+        )
 
     def checkpoint(self) -> tuple[LaneCheckpoint, ...]:
         """The lanes as they are carried over; nothing is under way then but batches that are being resent."""

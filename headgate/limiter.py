@@ -76,6 +76,7 @@ class Limiter:
     probes: dict[tuple[int, int], str] = field(default_factory=dict)
     counted_ns: int = 0
     leads: dict[str, int] = field(default_factory=dict)
+    barred: dict[str, standings.Why] = field(default_factory=dict)
     buckets: Buckets = field(init=False)
     lines: dict[Kind, Line] = field(init=False)
     health: Health = field(init=False)
@@ -166,6 +167,13 @@ class Limiter:
         self.expire(now)  # there may be no rounds for long while every lane is being resent
         return answers.answer(self, now, booking)
 
+    def unsaid(self, holder: str) -> bool:
+        """Whether nothing is left of a holder but what is resent, and it was not told yet what that waits for."""
+        waiter, barred = self.waiters.get(holder), self.barred.get(holder)
+        if waiter is None or barred is None or waiter.wants() or waiter.stopped:
+            return False
+        return not standings.alike(barred, waiter.standing)
+
     def configure(self, settings: LimiterSettings) -> None:
         """New quotas act at once, also on what is queued; tokens that were granted stay booked."""
         self.buckets.expire_all()  # under a longer window only those count again that nobody could forget
@@ -189,6 +197,7 @@ class Limiter:
     def forget(self, holder: str) -> None:
         """A holder that is gone loses its place; its tokens stay booked until they expire."""
         self.leads.pop(holder, None)
+        self.barred.pop(holder, None)
         waiter = self.waiters.pop(holder, None)
         if waiter is not None:
             self._drop_lanes(waiter, keep=frozenset())
@@ -243,9 +252,9 @@ class Limiter:
     def message(self, now: int, lease: Fresh) -> Grant:
         """The signal that tells a holder of a lease of the round at `now`, and how it stands where that is news to it."""
         waiter = self.waiters[lease.holder]
+        if standings.news(self, waiter):
+            waiter.standing = standings.moving(self, waiter)
         told = waiter.standing
-        if told is None or told.reason or told.allowance != standings.allowance(self):
-            told = waiter.standing = standings.moving(self, waiter)
         return Grant(
             epoch=self.epoch,
             grant_id=lease.grant_id,
@@ -257,8 +266,9 @@ class Limiter:
             at_ns=now,
         )
 
-    def standings(self, now: int) -> dict[str, Grant]:
-        """Grants without tokens for holders whose reason for waiting changed in a way that a person would notice.
+    def standings(self, now: int, *, retries: bool = True) -> dict[str, Grant]:
+        """Grants without tokens for holders whose reason for waiting changed in a way that a person would notice; with
+        `retries` also for those of which nothing is left but what is resent.
 
         A few of them at a time, and all of them in turn.
         """
@@ -272,10 +282,11 @@ class Limiter:
                 self.forget(holder)
                 continue
             self._rota.append(holder)
-            if waiter.wants() and waiter.hungry_ns + self.settings.horizon_ns < now:
-                reason, until_ns = standings.standing(self, waiter, now)
-                if reason and not standings.alike(reason, until_ns, waiter.standing):
-                    new = waiter.standing = standings.moving(self, waiter, reason, until_ns)
+            hungry = waiter.wants() and waiter.hungry_ns + self.settings.horizon_ns < now
+            if hungry or (retries and holder in self.barred and not (waiter.wants() or waiter.stopped)):
+                why = standings.standing(self, waiter, now)
+                if why.reason and not standings.alike(why, waiter.standing):
+                    new = waiter.standing = standings.moving(self, waiter, why)
                     changed[holder] = Grant(epoch=self.epoch, grant_id=self.grants, standing=new)
                     if len(changed) == TOLD:
                         break

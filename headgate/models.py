@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from headgate.alert_messages import AlertCheckpoint, AlertSettings
 from headgate.alert_messages import AlertEvent as AlertEvent
@@ -109,13 +109,25 @@ class TokenRequest(Message):
     lead_ns: int = 0
 
 
+#: Why nothing is sent, for programs: at a quota, or at what others left of it; one call at a time on a spreadsheet; others go
+#: first; after a 429; a circuit is open; retries are at their tenth; quiet after a lost limiter; a person paused the request,
+#: or the project; planning; no worker takes its work.
+Cause = Literal[
+    "", "quota", "used_by_others", "spacing", "behind", "throttled", "circuit", "retries", "quiet", "paused", "project_paused",
+    "planning", "no_worker",
+]  # fmt: skip
+
+
 class Standing(Message):
-    """What a holder waits for (`""`: nothing), until when, how many holders are ahead, the rate it can expect."""
+    """What a holder waits for (`""`: nothing), until when, how many holders are ahead, the calls a minute it can expect, and
+    how many of them each of its users may make (0: not said)."""
 
     reason: str = ""
+    cause: Cause = ""
     until_ns: int = 0
     ahead: int = 0
     rate_per_minute: float = 0.0
+    user_rate_per_minute: float = 0.0
     allowance: int = 64
 
 
@@ -330,6 +342,7 @@ class PlanSummary(Message):
     """The plan in numbers; `dead_letters` are the lines that were refused while planning.
 
     `looked_for` are the reads that were looked for in the cache, `cached` those that were found: they are done, without a call.
+    `calls_by_user` are those of the users who make most of them.
     """
 
     operations: int
@@ -340,6 +353,7 @@ class PlanSummary(Message):
     reasons: dict[str, int] = {}
     cached: int = 0
     looked_for: int = 0
+    calls_by_user: dict[str, int] = {}
 
 
 class Page(Message):
@@ -488,11 +502,21 @@ class CallCounts(Message):
     retried: int = 0
 
 
+class LaneCounts(Message):
+    """Lanes of the plan: all of them, those under way, those that are done."""
+
+    total: int = 0
+    active: int = 0
+    done: int = 0
+
+
 class Waiting(Message):
-    """Why nothing is sent just now (`""`: it is running) and the instant (ISO 8601, UTC) at which that ends, if known."""
+    """Why nothing is sent just now (`""`: it is running), in words and for programs, and the instant (ISO 8601, UTC) at which
+    that ends, if known: of an open circuit, the instant of its next probe."""
 
     reason: str = ""
     until: str | None = None
+    cause: Cause = ""
 
 
 class ProgressView(Message):
@@ -514,13 +538,49 @@ class ProgressView(Message):
     failures: dict[str, int] = {}
     cached: int = 0
     cache_hit_rate: float = 0.0
+    lanes: LaneCounts = LaneCounts()
+
+
+class LaneView(Message):
+    """One active lane: how many of its batches are done and under way, the seconds its calls take (0: none was made yet)."""
+
+    lane: int
+    kind: Kind
+    spreadsheet: str
+    user: str
+    batches: int
+    done: int
+    under_way: int = 0
+    resending: bool = False
+    call_s: float = 0.0
+
+
+class LanesView(Message):
+    """The answer of the `lanes` query: the active lanes, in the plan's order."""
+
+    counts: LaneCounts
+    active: tuple[LaneView, ...] = ()
+
+
+class FailuresView(Message):
+    """The answer of the `failures` query: how many operations have failed, by reason; what each was, `headgate results` says."""
+
+    failed: int = 0
+    reasons: dict[str, int] = {}
 
 
 class Control(Message):
-    """A command from a person: the new priority for `reprioritise`, and who said so; everything may be left out."""
+    """A command from a person; everything may be left out. `to` is the new priority of `reprioritise`, `by` who says so, `id`
+    the command's own, under which it may come again. A bare text stands for `to`, as a person may type it in the Web UI."""
 
-    to: Priority | None = None
+    to: str | None = None
     by: str = ""
+    id: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _typed(cls, said: object) -> object:
+        return {"to": said} if isinstance(said, str) else said
 
 
 class ClassView(Message):
@@ -714,7 +774,7 @@ class LimiterCheckpoint(Message):
 class LimiterInput(Message):
     """The limiter's input: no settings mean Google's defaults; a checkpoint comes from the run before.
 
-    `untold` are alert events that the run before could not deliver.
+    `untold` are alert events that the run before could not deliver. `release` as that of `BulkInput`.
     """
 
     project: str
@@ -724,6 +784,7 @@ class LimiterInput(Message):
     checkpoint: LimiterCheckpoint | None = None
     alerts: AlertCheckpoint | None = None
     untold: tuple[AlertEvent, ...] = ()
+    release: int = 0
 
 
 class LaneCheckpoint(Message):
@@ -749,10 +810,27 @@ class ProgressCheckpoint(Message):
     recent: tuple[tuple[int, int], ...] = ()
     started_at_ns: int = 0
     version: int = 0
+    users: dict[str, int] = {}
+    changed_ns: int = 0
+    rate_before: float = 0.0
+    promised: float = 0.0
+    user_rate: float = 0.0
+
+
+class SteeringCheckpoint(Message):
+    """What people have said to a request, and what they were answered, by the command's id."""
+
+    priority: Priority = "normal"
+    paused_by: str | None = None
+    paused_at_ns: int = 0
+    cancelled_by: str | None = None
+    forgiven: int = 0
+    version: int = 0
+    answers: dict[str, str] = {}
 
 
 class BulkCheckpoint(Message):
-    """What a bulk request carries into its next run."""
+    """What a bulk request carries into its next run. Without `steering` it comes from an older release, and says it itself."""
 
     plan: PlanSummary | None = None
     next_page: int = 0
@@ -767,13 +845,19 @@ class BulkCheckpoint(Message):
     last_grant: int = 0
     progress: ProgressCheckpoint = ProgressCheckpoint()
     forgiven: int = 0
+    steering: SteeringCheckpoint | None = None
+    lanes_done: int = 0
 
 
 class BulkInput(Message):
-    """The bulk workflow's input. Not `indexed`: the search attributes are not registered, and setting one would fail."""
+    """The bulk workflow's input. Not `indexed`: the search attributes are not registered, and setting one would fail.
+
+    `release`: what started it may expect newer behaviour, which would not replay the histories of earlier releases.
+    """
 
     request: BulkRequest
     indexed: bool = True
+    release: int = 0
     checkpoint: BulkCheckpoint | None = None
 
 

@@ -1,7 +1,11 @@
 """Counts folded from outcomes, the rate, the ETA and the reason for waiting. No clock: `now` comes in.
 
-The ETA assumes that the calls still planned go out at the rate of the last minute (or of the time since the start, if
-that is shorter); it is absent while nothing was sent.
+Rules:
+
+1. The rate is that of the last minute, or of the time since the start or since something changed: a resume, another share.
+2. The ETA assumes that the calls still planned go out at that rate (`headgate.eta`); while too little was seen of a change, at
+   the rate before it, or at what the limiter promises now if that is less. It is absent while nothing was sent, and in a pause.
+3. `version` only grows.
 """
 
 from __future__ import annotations
@@ -10,15 +14,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from headgate.eta import remaining_s
 from headgate.models import (
     BatchDone,
     BulkRequest,
     CallCounts,
+    LaneCounts,
     OperationCounts,
     PlanSummary,
     Priority,
     ProgressCheckpoint,
     ProgressView,
+    Standing,
     State,
     Waiting,
 )
@@ -26,6 +33,11 @@ from headgate.quota import SECOND_NS
 
 RATE_OVER_NS = 60 * SECOND_NS
 REASONS_KEPT = 20
+#: So much has to be seen of a change before its own rate counts.
+SEEN_NS = 10 * SECOND_NS
+SEEN_CALLS = 20
+#: Another share than before, and no noise.
+ANOTHER_SHARE = 0.1
 
 
 @dataclass(slots=True)
@@ -40,12 +52,18 @@ class Progress:
     recent: list[tuple[int, int]] = field(default_factory=list)
     started_at_ns: int = 0
     version: int = 0
+    users: dict[str, int] = field(default_factory=dict)
+    changed_ns: int = 0
+    rate_before: float = 0.0
+    promised: float = 0.0
+    user_rate: float = 0.0
 
     def planned(self, plan: PlanSummary, now: int) -> None:
         """Planning is over: the lines that it refused are failed operations, the reads that it served have succeeded."""
         self.failed += plan.dead_letters
         self.succeeded += plan.cached
         self._count_reasons(plan.reasons)
+        self.users = dict(plan.calls_by_user)
         self.started_at_ns = now
         self.version += 1
 
@@ -65,12 +83,40 @@ class Progress:
             self.recent = [(at, n) for at, n in self.recent if at > now - RATE_OVER_NS]
             self.version += 1
 
+    def passed(self, user: str, batches: int) -> None:
+        """So many planned calls of a user are behind it."""
+        if user in self.users:
+            self.users[user] -= batches
+
+    def changed(self, now: int) -> None:
+        """From now on it may go at another rate."""
+        self.rate_before = self.rate_per_minute(now)
+        self.changed_ns = now
+
+    def promise(self, standing: Standing, now: int) -> None:
+        """The limiter says what rate to expect, of all calls and of one user's."""
+        promised = standing.rate_per_minute
+        if self.promised and abs(promised - self.promised) > ANOTHER_SHARE * self.promised:
+            self.changed(now)
+        self.promised, self.user_rate = promised, standing.user_rate_per_minute
+
     def rate_per_minute(self, now: int) -> float:
-        """Calls a minute over the last minute, or since the start if that is shorter."""
-        over = min(RATE_OVER_NS, now - self.started_at_ns)
+        """Calls a minute over the last minute, or since the start or the last change if that is shorter."""
+        over = min(RATE_OVER_NS, now - max(self.started_at_ns, self.changed_ns))
         if over < SECOND_NS:
-            return 0.0
-        return round(sum(n for at, n in self.recent if at > now - over) * 60 * SECOND_NS / over, 1)
+            return self.rate_before
+        return round(self._since(now - over) * 60 * SECOND_NS / over, 1)
+
+    def expected_rate(self, now: int) -> float:
+        """Calls a minute from now on, as far as can be known."""
+        since = now - self.changed_ns
+        seen = since >= SEEN_NS and (since >= RATE_OVER_NS or self._since(self.changed_ns) >= SEEN_CALLS)
+        if not self.changed_ns or seen or not self.rate_before:
+            return self.rate_per_minute(now)
+        return min(self.rate_before, self.promised) if self.promised else self.rate_before
+
+    def _since(self, at_ns: int) -> int:
+        return sum(n for at, n in self.recent if at > at_ns)
 
     def view(
         self,
@@ -79,17 +125,22 @@ class Progress:
         state: State,
         priority: Priority,
         waiting: Waiting,
-        calls_left: int,
+        lanes: LaneCounts,
+        longest_lane_ns: int,
+        version: int,
         now: int,
     ) -> ProgressView:
-        """The public contract of `headgate status --json`."""
+        """The public contract of `headgate status --json`; `longest_lane_ns` is what the longest lane under way takes."""
         total = plan.operations if plan else 0
         settled = self.succeeded + self.failed
         over = state in ("cancelled", "failed", "completed")
         rate = self.rate_per_minute(now)
         eta = None
-        if not over and rate and plan:
-            eta = instant(now + int(calls_left / rate * 60 * SECOND_NS))
+        if not (over or state == "paused") and plan:
+            left = max(0, plan.calls - self.made + self.retried)
+            longest_s = longest_lane_ns / SECOND_NS
+            seconds = remaining_s(left, self.expected_rate(now), self.users.values(), self.user_rate, longest_s)
+            eta = None if seconds is None else instant(now + int(seconds * SECOND_NS))
         return ProgressView(
             id=request.id,
             state=state,
@@ -106,10 +157,11 @@ class Progress:
             rate_per_minute=0.0 if over else rate,
             eta_at=eta,
             waiting=waiting,
-            version=self.version,
+            version=self.version + version,
             failures=dict(self.reasons),
             cached=plan.cached if plan else 0,
             cache_hit_rate=round(plan.cached / plan.looked_for, 4) if plan and plan.looked_for else 0.0,
+            lanes=lanes,
         )
 
     def checkpoint(self) -> ProgressCheckpoint:
@@ -123,6 +175,11 @@ class Progress:
             recent=tuple(self.recent),
             started_at_ns=self.started_at_ns,
             version=self.version,
+            users=dict(self.users),
+            changed_ns=self.changed_ns,
+            rate_before=self.rate_before,
+            promised=self.promised,
+            user_rate=self.user_rate,
         )
 
     @classmethod
@@ -137,6 +194,11 @@ class Progress:
             list(kept.recent),
             kept.started_at_ns,
             kept.version,
+            dict(kept.users),
+            kept.changed_ns,
+            kept.rate_before,
+            kept.promised,
+            kept.user_rate,
         )
 
     def _count_reasons(self, reasons: dict[str, int]) -> None:

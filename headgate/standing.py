@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from headgate.buckets import Buckets
@@ -9,6 +10,7 @@ from headgate.health import KINDS, Health
 from headgate.models import (
     SECOND_NS,
     BucketView,
+    Cause,
     CircuitView,
     ClassView,
     LimiterView,
@@ -24,12 +26,26 @@ if TYPE_CHECKING:
 
 LANES_OVERALL = 4096
 LANES_EACH = 64
-QUIET = "quiet after the limiter was lost"
-#: A changed instant is worth telling when it moved by this.
+#: A changed instant is worth telling when it moved by this, a changed rate when by this part of it.
 NOTICED_NS = 2 * SECOND_NS
+NOTICED_SHARE = 0.1
 #: More would not fit a query's answer, nor a person's eye.
 SHOWN_WAITERS = 500
 SHOWN_BUCKETS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What somebody waits for, in words and for programs, and until when (ns; 0: nobody knows)."""
+
+    reason: str
+    cause: Cause
+    until_ns: int = 0
+
+
+MOVING = Why("", "")
+QUIET = Why("quiet after the limiter was lost", "quiet")
+RETRIES = Why("retries are at a tenth of the calls", "retries")
 
 
 def path_of(waiter: Waiter, lane: Lane) -> Token:
@@ -48,15 +64,27 @@ def next_call(waiter: Waiter, buckets: Buckets, t: int) -> tuple[int, Lane] | No
     return soonest
 
 
-def moving(limiter: Limiter, waiter: Waiter, reason: str = "", until_ns: int = 0) -> Standing:
-    """A holder's standing: how many are ahead, the rate it can expect, how many lanes it may name."""
+def moving(limiter: Limiter, waiter: Waiter, why: Why = MOVING) -> Standing:
+    """A holder's standing: what it waits for, how many are ahead, the rate it can expect, how many lanes it may name."""
+    rate, each = expected_rate(limiter, waiter)
     return Standing(
-        reason=reason,
-        until_ns=until_ns,
+        reason=why.reason,
+        cause=why.cause,
+        until_ns=why.until_ns,
         ahead=limiter.queue.ahead(waiter),
-        rate_per_minute=expected_rate(limiter, waiter),
+        rate_per_minute=rate,
+        user_rate_per_minute=each,
         allowance=allowance(limiter),
     )
+
+
+def news(limiter: Limiter, waiter: Waiter) -> bool:
+    """Whether a holder that gets tokens does not know yet how it stands."""
+    told = waiter.standing
+    if told is None or told.reason or told.allowance != allowance(limiter):
+        return True
+    rate, _ = expected_rate(limiter, waiter)
+    return abs(rate - told.rate_per_minute) > NOTICED_SHARE * told.rate_per_minute
 
 
 def allowance(limiter: Limiter) -> int:
@@ -64,63 +92,89 @@ def allowance(limiter: Limiter) -> int:
     return min(LANES_EACH, max(1, LANES_OVERALL // max(1, len(limiter.queue))))
 
 
-def expected_rate(limiter: Limiter, waiter: Waiter) -> float:
-    """Calls a minute that its owner's share promises it: what its kinds of call could make together."""
-    s, rate = limiter.settings, 0.0
+def expected_rate(limiter: Limiter, waiter: Waiter) -> tuple[float, float]:
+    """Calls a minute that its owner's share promises it, and those that each of its users may make: of its kinds together."""
+    s, rate, each = limiter.settings, 0.0, 0.0
     minute = 60 * SECOND_NS / limiter.buckets.hold_ns
     kinds = {lane.kind for lane in waiter.lanes.values() if lane.calls > 0}
-    for kind, limit in (("read", s.read_per_project), ("write", s.write_per_project)):
+    for kind, limit, own in (
+        ("read", s.read_per_project, s.read_per_user),
+        ("write", s.write_per_project, s.write_per_user),
+    ):
         if kind in kinds:
             turns = limiter.lines[kind].turns
             rate += limit * minute * turns.share(waiter.served, waiter.key, waiter.weight)
-    return round(rate, 1)
+            each += own * minute
+    return round(rate, 1), round(each, 1)
 
 
-def standing(limiter: Limiter, waiter: Waiter, now: int) -> tuple[str, int]:
-    """What the holder waits for now, and until when; no reason if its next call is within the horizon."""
+def standing(limiter: Limiter, waiter: Waiter, now: int) -> Why:
+    """What the holder waits for now; nothing if its next call is within the horizon."""
     if limiter.paused_by:
-        return paused(limiter), 0
+        return paused(limiter)
+    if not waiter.wants():
+        barred = limiter.barred.get(waiter.holder)
+        return barred if barred is not None and barred.until_ns > now - NOTICED_NS else MOVING
     buckets, quiet = limiter.buckets, limiter.quiet_until_ns
     soonest = next_call(waiter, buckets, max(now, quiet))
     if soonest is None:
-        return "", 0
+        return MOVING
     until, lane = soonest
     if until > now + buckets.settings.horizon_ns:
-        return why(path_of(waiter, lane), buckets, limiter.health, quiet, now), until
+        path = path_of(waiter, lane)
+        return replace(why(path, buckets, limiter.health, quiet, now, lane.latency_p95_ns), until_ns=until)
+    if waiter.hungry_ns + 2 * buckets.settings.horizon_ns < now:
+        return behind(limiter, waiter)
+    return MOVING
+
+
+def behind(limiter: Limiter, waiter: Waiter) -> Why:
+    """Who goes first, by class; nobody, if nobody does."""
+    said = []
+    for c, rows in limiter.queue.rows.items():
+        count = limiter.queue.position(waiter) if c == waiter.served else len(rows)
+        said += [f"{count} {c}"] if count else []
+        if c == waiter.served:
+            break
     ahead = limiter.queue.ahead(waiter)
-    if ahead and waiter.hungry_ns + 2 * buckets.settings.horizon_ns < now:
-        return f"behind {ahead} other requests", 0
-    return "", 0
+    return Why(f"behind {' and '.join(said)} request{'s' if ahead > 1 else ''}", "behind") if ahead else MOVING
 
 
-def paused(limiter: Limiter) -> str:
-    """That a person has stopped the whole project, in words."""
-    return f"project paused by {limiter.paused_by}"
+def paused(limiter: Limiter) -> Why:
+    """That a person has stopped the whole project."""
+    return Why(f"project paused by {limiter.paused_by}", "project_paused")
 
 
-def why(path: Token, buckets: Buckets, health: Health, quiet_until_ns: int, now: int) -> str:
-    """The bucket that holds a path up longest, in words."""
+def why(path: Token, buckets: Buckets, health: Health, quiet_until_ns: int, now: int, latency_ns: int = 0) -> Why:
+    """The bucket that holds a path up longest."""
     if quiet_until_ns > now:
         return QUIET
     if circuit := health.open_for(path.spreadsheet):
-        return health.why(circuit)
+        return Why(health.why(circuit), "circuit")
     own, project = buckets.user(path.kind, path.user), buckets.project(path.kind)
     if max(own.shut_until_ns, project.shut_until_ns) > now:
-        return "cooling down after a 429"
-    seconds = buckets.settings.window_ns / SECOND_NS
-    if own.earliest(now, paced=False) >= project.earliest(now, paced=False):
+        return Why("cooling down after a 429", "throttled")
+    window_ns = buckets.settings.window_ns
+    within = "a minute" if window_ns == 60 * SECOND_NS else f"in {window_ns / SECOND_NS:g} s"
+    own_at, project_at = own.earliest(now, paced=False), project.earliest(now, paced=False)
+    if path.spreadsheet:
+        spacing = buckets.spacing(path.spreadsheet)
+        if spacing.earliest(now, path.who, latency_ns) > max(own_at, project_at):
+            return Why(f"spreadsheet spacing: {path.spreadsheet} takes one call at a time", "spacing")
+    if own_at >= project_at:
         name, what, bucket = f"user/{path.kind}/{path.user}", f"user {path.user}", own
     else:
         name, what, bucket = f"project/{path.kind}", "the project", project
     ceiling = health.ceiling(name, now)
     if ceiling < bucket.limit:
-        return f"{what} is at {ceiling} {path.kind}s in {seconds:g} s: others use the rest of its {bucket.limit}"
-    return f"{what} is at its {bucket.limit} {path.kind}s in {seconds:g} s"
+        reason = f"{what} is at {ceiling} {path.kind}s {within}: others use the rest of its {bucket.limit}"
+        return Why(reason, "used_by_others")
+    return Why(f"{what} is at its {bucket.limit} {path.kind}s {within}", "quota")
 
 
-def alike(reason: str, until_ns: int, old: Standing | None) -> bool:
+def alike(why: Why, old: Standing | None) -> bool:
     """Whether a person would notice no difference."""
-    return old is not None and old.reason == reason and abs(old.until_ns - until_ns) < NOTICED_NS
+    return old is not None and old.reason == why.reason and abs(old.until_ns - why.until_ns) < NOTICED_NS
 
 
 # --- what a person sees of the limiter -------------------------------------------------------------------------------
@@ -244,7 +298,7 @@ def shown_circuits(limiter: Limiter, now: int) -> dict[str, CircuitView]:
 
 def shown_waiter(limiter: Limiter, waiter: Waiter, now: int) -> WaiterView:
     """One holder, with the parts of its rank."""
-    waits_for, until_ns = standing(limiter, waiter, now) if waiter.wants() else ("", 0)
+    waits = standing(limiter, waiter, now) if waiter.wants() else MOVING
     kinds = sorted({lane.kind for lane in waiter.lanes.values() if lane.calls > 0})
     turns = limiter.lines[kinds[-1] if kinds else "write"].turns
     turn = turns.turns.get((waiter.served, waiter.key))
@@ -263,6 +317,6 @@ def shown_waiter(limiter: Limiter, waiter: Waiter, now: int) -> WaiterView:
         lanes=sum(lane.calls > 0 for lane in waiter.lanes.values()),
         calls=sum(max(0, lane.calls) for lane in waiter.lanes.values()),
         stopped=waiter.stopped,
-        waits_for=waits_for,
-        until_ns=until_ns,
+        waits_for=waits.reason,
+        until_ns=waits.until_ns,
     )

@@ -162,7 +162,7 @@ class TemporalService:
             try:
                 await self._client.start_workflow(
                     names.BULK_REQUEST_TYPE,
-                    BulkInput(request=request, indexed=indexed),
+                    BulkInput(request=request, indexed=indexed, release=names.RELEASE),
                     id=names.bulk_request_id(request.id),
                     task_queue=names.WORKFLOW_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,

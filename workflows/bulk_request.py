@@ -19,10 +19,12 @@ with workflow.unsafe.imports_passed_through():
         BulkCheckpoint,
         BulkInput,
         Control,
+        FailuresView,
         Grant,
         LaneDemand,
         LaneEntry,
         LaneSending,
+        LanesView,
         LeaseReport,
         Page,
         PageRequest,
@@ -32,7 +34,9 @@ with workflow.unsafe.imports_passed_through():
         ResendReport,
         SendLease,
         Settlement,
+        Standing,
         State,
+        SteeringCheckpoint,
         Throttling,
         TokenRequest,
         Unused,
@@ -40,11 +44,15 @@ with workflow.unsafe.imports_passed_through():
     )
     from headgate.progress import Progress, instant
     from headgate.quota import SECOND_NS
+    from headgate.request_details import details
     from headgate.seen import Seen
+    from headgate.steering import Steering
     from workflows import names, policies
+    from workflows.steered import Steered
 
 ASK_EVERY_NS = SECOND_NS
 SILENCE_NS = 30 * SECOND_NS
+SHOW_EVERY_NS = SECOND_NS
 LATENCY_CHANGED_NS = 100_000_000
 #: With so few lanes a round's wait for a token that came back is noticed.
 FEW_LANES = 8
@@ -54,8 +62,8 @@ PERCENT = SearchAttributeKey.for_int("HeadgatePercent")
 
 
 @workflow.defn(name=names.BULK_REQUEST_TYPE)
-class BulkRequestWorkflow:
-    """Messages: signals `grant`, `report`, `pause`, `resume`, `cancel_request`, `reprioritise`; query `progress`.
+class BulkRequestWorkflow(Steered):
+    """Messages: signals `grant` and `report`, the commands of `Steered`; queries `progress`, `lanes` and `failures`.
 
     Handlers put down what was said; `run` acts on it, one `_step` whenever something has changed. Every handler can be called
     with nothing at all, as a person may from the Web UI: a missing argument would fail the workflow task for ever.
@@ -66,6 +74,7 @@ class BulkRequestWorkflow:
         kept = start.checkpoint or BulkCheckpoint(priority=start.request.priority)
         self._request = start.request
         self._indexed = start.indexed
+        self._release = start.release
         self._holder = workflow.info().workflow_id
         self._run = int(workflow.info().start_time.timestamp() * SECOND_NS)
         self._plan = kept.plan
@@ -73,16 +82,22 @@ class BulkRequestWorkflow:
         self._upcoming: list[LaneEntry] = list(kept.upcoming)
         self._lanes = Lanes()
         self._lanes.restore(kept.lanes)
+        self._lanes.finished = kept.lanes_done
         self._abandoning: dict[int, str] = dict(kept.abandoning)
-        self._priority = kept.priority
-        self._paused_by = kept.paused_by
-        self._cancelled_by = kept.cancelled_by
+        self.steering = Steering.restore(
+            kept.steering
+            or SteeringCheckpoint(
+                priority=kept.priority,
+                paused_by=kept.paused_by,
+                cancelled_by=kept.cancelled_by,
+                forgiven=kept.forgiven,
+            )
+        )
         self._sequence = kept.sequence
         self._seen = Seen(kept.epoch, kept.last_grant)
         self._progress = Progress.restore(kept.progress)
-        self._forgiven = kept.forgiven
-        self._waiting = Waiting()
-        self._failed = ""
+        self._standing = Standing()
+        self._failure: BaseException | None = None
 
         self._grants: list[Grant] = []
         self._reports: list[LeaseReport] = []
@@ -102,7 +117,10 @@ class BulkRequestWorkflow:
         self._allowance = 64
         self._draining = False
         self._woken = True
-        self._shown: tuple[State, int] = ("planning", 0)
+        self._indexed_as: tuple[object, ...] = self._to_index("planning", 0)
+        self._shown: tuple[object, ...] = ()
+        self._shown_ns = 0
+        self._was_paused = self.steering.paused_by is not None
         self._resends: dict[int, asyncio.Task[None]] = {}
         self._resends_cancelled = False
         self._abandons: set[int] = set()
@@ -112,15 +130,14 @@ class BulkRequestWorkflow:
 
     @workflow.run
     async def run(self, start: BulkInput) -> ProgressView:
-        workflow.set_current_details(self._details())
+        workflow.set_current_details(details(self.progress(), self.steering))
         if self._plan is None:
-            self._plan = await workflow.execute_activity(
-                "plan", self._request, result_type=PlanSummary, summary="plan", **policies.PLAN
-            )
-            self._progress.planned(self._plan, workflow.time_ns())
+            self._do(self._make_plan())
         while not self._over():
-            await workflow.wait_condition(lambda: self._woken)
-            self._woken = False
+            await self._news()
+            if self._plan is None:
+                self._show(workflow.time_ns())
+                continue
             self._step(workflow.time_ns())
             if self._draining and self._drained():
                 await self._continue()
@@ -128,8 +145,8 @@ class BulkRequestWorkflow:
             self._settled_ns = 0
             self._settle(workflow.time_ns())
             self._ask(workflow.time_ns(), stopped=FINISHED)
-        await workflow.wait_condition(lambda: not self._pending and workflow.all_handlers_finished())
-        self._show()
+        await self._quiet()
+        self._show(workflow.time_ns(), at_once=True)
         return self.progress()
 
     # --- what is said to it -------------------------------------------------------------------------------------------
@@ -144,35 +161,43 @@ class BulkRequestWorkflow:
         self._reports += [report] if report else []
         self._woken = True
 
-    @workflow.signal(description="Send nothing more until resumed. Takes nothing, or who says so.")
-    def pause(self, control: Control | None = None) -> None:
-        self._paused_by = (control.by if control else "") or "someone"
-        self._woken = True
-
-    @workflow.signal(description="Go on after a pause. Takes nothing.")
-    def resume(self, control: Control | None = None) -> None:
-        self._paused_by = None
-        self._forgiven = self._progress.failed
-        self._woken = True
-
-    @workflow.signal(description="Let calls in flight finish and leave the rest unprocessed. Takes nothing.")
-    def cancel_request(self, control: Control | None = None) -> None:
-        self._cancelled_by = (control.by if control else "") or "someone"
-        self._paused_by = None
-        self._woken = True
-
-    @workflow.signal(description='Change the priority: {"to": "urgent"}, "normal" or "low"')
-    def reprioritise(self, control: Control | None = None) -> None:
-        if control is not None and control.to is not None:
-            self._priority = control.to
-            self._woken = True
-
     @workflow.query(description="State, counts, rate, ETA and the reason for waiting")
     def progress(self) -> ProgressView:
         now = workflow.time_ns()
-        made = self._progress.made - self._progress.retried
-        left = max(0, (self._plan.calls if self._plan else 0) - made)
-        return self._progress.view(self._request, self._plan, self._state(), self._priority, self._why(now), left, now)
+        return self._progress.view(
+            self._request,
+            self._plan,
+            self._state(),
+            self.steering.priority,
+            self._why(now),
+            self._lanes.counts(self._plan.lanes if self._plan else 0),
+            self._lanes.longest_ns,
+            self.steering.version,
+            now,
+        )
+
+    @workflow.query(description="The lanes under way: whose, on which spreadsheet, how far")
+    def lanes(self) -> LanesView:
+        return LanesView(counts=self.progress().lanes, active=self._lanes.view())
+
+    @workflow.query(description="How many operations have failed, by reason")
+    def failures(self) -> FailuresView:
+        return FailuresView(failed=self._progress.failed, reasons=dict(self._progress.reasons))
+
+    # --- what people have said ----------------------------------------------------------------------------------------
+
+    def over(self) -> State | None:
+        return "completed" if self._finished() else None
+
+    def failed(self) -> int:
+        return self._progress.failed
+
+    def steered(self) -> None:
+        paused = self.steering.paused_by is not None
+        if self._was_paused and not paused:
+            self._progress.changed(workflow.time_ns())
+        self._was_paused = paused
+        self._woken = True
 
     # --- one step -----------------------------------------------------------------------------------------------------
 
@@ -181,10 +206,9 @@ class BulkRequestWorkflow:
         self._fold(now)
         self._granted_ns = 0
         self._take_grants(now)
-        held = self._paused_by or self._cancelled_by or self._draining
-        if held:
+        if self.steering.held or self._draining:
             self._back += self._lanes.hand_back()
-            if self._cancelled_by and not self._draining:
+            if self.steering.cancelled_by and not self._draining:
                 self._cancel_resends()
         else:
             self._open_lanes()
@@ -202,7 +226,7 @@ class BulkRequestWorkflow:
             for task in self._resends.values():
                 task.cancel()
         self._ask(now)
-        self._show()
+        self._show(now)
 
     def _fold(self, now: int) -> None:
         folded = Folded()
@@ -218,6 +242,8 @@ class BulkRequestWorkflow:
         self._progress.sent(folded.sent, now)
         for done in folded.done:
             self._progress.done(done, 0, now)
+        for user, batches in folded.passed.items():
+            self._progress.passed(user, batches)
         self._abandoning |= folded.broken
         for number, resent in self._resent:
             broken = resent.broken
@@ -225,6 +251,7 @@ class BulkRequestWorkflow:
                 broken = resent.done.failure
                 self._progress.sent(resent.done.calls, now)
                 self._progress.done(resent.done, max(0, resent.done.calls - 1), now)
+                self._progress.passed(self._lanes.active[number].entry.user, 1)
             if broken:
                 self._lanes.active[number].resending = False
                 if not self._lanes.active[number].finished:
@@ -233,16 +260,9 @@ class BulkRequestWorkflow:
         for page in self._pages:
             self._upcoming += page.lanes
         self._pages.clear()
-        self._stop_after()
+        self.steering.stop_after(self._request.stop_after, self._progress.failed, now)
         self._back += self._lanes.hand_back_useless()
         self._lanes.retire()
-
-    def _stop_after(self) -> None:
-        """Pause once more operations have failed since the last resume than the request bears."""
-        most, failed = self._request.stop_after, self._progress.failed
-        if 0 < most <= failed - self._forgiven and not (self._paused_by or self._cancelled_by):
-            self._forgiven = failed
-            self._paused_by = f"--stop-after {most}: {failed} operations have failed, look at `headgate results`"
 
     def _take_grants(self, now: int) -> None:
         for grant in self._grants:
@@ -256,9 +276,9 @@ class BulkRequestWorkflow:
                 self._lanes.hand_back()
                 self._back, self._unsettled = [], []
             if grant.standing is not None:
-                until = instant(grant.standing.until_ns) if grant.standing.until_ns else None
-                self._waiting = Waiting(reason=grant.standing.reason, until=until)
+                self._standing = grant.standing
                 self._allowance = grant.standing.allowance
+                self._progress.promise(grant.standing, now)
             if not grant.tokens or arrival == "again":
                 continue
             self._valid_for_ns, self._granted_ns = grant.valid_for_ns, grant.at_ns
@@ -294,8 +314,8 @@ class BulkRequestWorkflow:
                     holder=self._holder,
                     lane=lane.entry,
                     batch=lane.entry.first_batch + lane.position,
-                    priority=self._priority,
-                    cancelled=bool(self._cancelled_by),
+                    priority=self.steering.priority,
+                    cancelled=bool(self.steering.cancelled_by),
                     most=lane.most,
                 )
                 self._resends[number] = self._do(self._resend_one(number, order))
@@ -309,6 +329,13 @@ class BulkRequestWorkflow:
         self._resend()
 
     # --- activities ---------------------------------------------------------------------------------------------------
+
+    async def _make_plan(self) -> None:
+        plan = await workflow.execute_activity(
+            "plan", self._request, result_type=PlanSummary, summary="plan", **policies.PLAN
+        )
+        self._progress.planned(plan, workflow.time_ns())
+        self._plan = plan
 
     async def _send(self, sendings: tuple[LaneSending, ...], granted_ns: int) -> None:
         order = SendLease(
@@ -341,11 +368,11 @@ class BulkRequestWorkflow:
                 **policies.RESEND,
             )
             self._resent.append((number, report))
-            if report.stopped and not self._paused_by:
+            if report.stopped and not self.steering.paused_by:
                 self._asked = None
         except ActivityError as error:
             # The attempt that is on when the cancellation is asked for may end in a failure of its own.
-            if not (is_cancelled_exception(error) or self._draining or self._cancelled_by):
+            if not (is_cancelled_exception(error) or self._draining or self.steering.cancelled_by):
                 raise
         finally:
             del self._resends[number]
@@ -357,6 +384,7 @@ class BulkRequestWorkflow:
             "abandon_lane", order, result_type=BatchDone, summary=f"lane {entry.lane} cannot go on", **policies.PLAN
         )
         lane = self._lanes.active[entry.lane]
+        self._progress.passed(entry.user, lane.left)
         lane.resending, lane.position = False, entry.batches
         self._progress.done(done, 0, workflow.time_ns())
         del self._abandoning[entry.lane]
@@ -385,7 +413,7 @@ class BulkRequestWorkflow:
         self._back = []
         if not self._unsettled and not self._throttled:
             return
-        held = self._paused_by or self._cancelled_by or self._draining or self._throttled
+        held = self.steering.held or self._draining or self._throttled
         if not held and len(self._lanes.active) > FEW_LANES and now - self._settled_ns < ASK_EVERY_NS:
             self._wake(self._settled_ns + ASK_EVERY_NS, now)
             return
@@ -400,12 +428,10 @@ class BulkRequestWorkflow:
 
     def _ask(self, now: int, stopped: str = "") -> None:
         """Declare the demand when it is not what the limiter believes: at once for a control change, else once a second."""
-        stopped = stopped or (
-            "cancelled" if self._cancelled_by else f"paused by {self._paused_by}" if self._paused_by else ""
-        )
+        stopped = stopped or self.steering.stopped()
         held = bool(stopped) or self._draining
         lanes = () if held else self._lanes.demand(self._allowance)
-        control = (stopped if not self._cancelled_by or stopped == FINISHED else "", self._priority)
+        control = ("" if self.steering.cancelled_by and stopped != FINISHED else stopped, self.steering.priority)
         quiet_since = max(self._heard_ns, self._asked_ns)
         silent = bool(lanes) and now - quiet_since >= SILENCE_NS
         if not silent and control == self._asked_state and not self._differs(lanes):
@@ -422,7 +448,7 @@ class BulkRequestWorkflow:
             sequence=self._sequence,
             epoch=self._seen.epoch,
             last_grant=self._seen.last,
-            priority=self._priority,
+            priority=self.steering.priority,
             weight=self._request.weight,
             fairness_key=self._request.owner,
             submitted_at_ns=self._request.submitted_at_ns,
@@ -485,6 +511,28 @@ class BulkRequestWorkflow:
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
+    async def _news(self) -> None:
+        """Until something has changed. Temporal's own cancellation, as by *Request Cancellation*, is a `cancel` like another."""
+        try:
+            await workflow.wait_condition(lambda: self._woken)
+        except asyncio.CancelledError:
+            self._cancelled()
+        self._woken = False
+
+    async def _quiet(self) -> None:
+        """Until every outgoing signal is resolved and every handler has finished."""
+        while True:
+            try:
+                await workflow.wait_condition(lambda: not self._pending and workflow.all_handlers_finished())
+            except asyncio.CancelledError:
+                self._cancelled()
+            else:
+                return
+
+    def _cancelled(self) -> None:
+        if self.over() is None:
+            self._said("cancel", Control(by=workflow.cancellation_reason() or "Temporal"))
+
     def _do(self, coroutine: Coroutine[Any, Any, None], *, counts: bool = True) -> asyncio.Task[None]:
         """Run an action beside the loop; its end wakes the loop. With `counts` no run ends before it."""
         task = asyncio.create_task(coroutine)
@@ -494,18 +542,19 @@ class BulkRequestWorkflow:
         def ended(task: asyncio.Task[None]) -> None:
             self._pending.discard(task)
             self._woken = True
-            if not task.cancelled() and task.exception() is not None and not self._failed:
-                self._failed = str(task.exception())
+            if not task.cancelled() and task.exception() is not None and self._failure is None:
+                self._failure = task.exception()
 
         task.add_done_callback(ended)
         return task
 
     def _over(self) -> bool:
-        if self._failed:
-            raise ApplicationError(f"headgate could not go on: {self._failed}", non_retryable=True)
+        if self._failure is not None:
+            why = self._failure.__cause__ or self._failure
+            raise ApplicationError(f"headgate could not go on: {why}", non_retryable=True) from self._failure
         if self._plan is None or self._lanes.busy or self._loading or self._reports or self._resent or self._draining:
             return False
-        if self._cancelled_by:
+        if self.steering.cancelled_by:
             return True
         return not self._lanes.active and not self._upcoming and self._next_page >= self._plan.pages
 
@@ -515,7 +564,7 @@ class BulkRequestWorkflow:
     async def _continue(self) -> None:
         """Continue as new, after every outgoing signal is resolved and every handler has finished."""
         while True:
-            await workflow.wait_condition(lambda: not self._pending and workflow.all_handlers_finished())
+            await self._quiet()
             self._fold(workflow.time_ns())
             self._take_grants(workflow.time_ns())
             self._back += self._lanes.hand_back()
@@ -526,20 +575,19 @@ class BulkRequestWorkflow:
             BulkInput(
                 request=self._request,
                 indexed=self._indexed,
+                release=names.RELEASE,
                 checkpoint=BulkCheckpoint(
                     plan=self._plan,
                     next_page=self._next_page,
                     upcoming=tuple(self._upcoming),
                     lanes=self._lanes.checkpoint(),
                     abandoning=self._abandoning,
-                    priority=self._priority,
-                    paused_by=self._paused_by,
-                    cancelled_by=self._cancelled_by,
                     sequence=self._sequence,
                     epoch=self._seen.epoch,
                     last_grant=self._seen.last,
                     progress=self._progress.checkpoint(),
-                    forgiven=self._forgiven,
+                    steering=self.steering.checkpoint(),
+                    lanes_done=self._lanes.finished,
                 ),
             )
         )
@@ -549,50 +597,55 @@ class BulkRequestWorkflow:
     def _state(self) -> State:
         if self._plan is None:
             return "planning"
-        if self._cancelled_by:
+        if self.steering.cancelled_by:
             return "cancelled"
         if self._finished():
             return "completed"
-        if self._paused_by:
+        if self.steering.paused_by:
             return "paused"
-        return "waiting" if self._waiting.reason and not self._lanes.busy else "running"
+        return "waiting" if self._standing.reason and not self._lanes.calling else "running"
 
     def _finished(self) -> bool:
         settled = self._progress.succeeded + self._progress.failed
         return self._plan is not None and settled >= self._plan.operations
 
     def _why(self, now: int) -> Waiting:
-        if self._paused_by:
-            return Waiting(reason=f"paused by {self._paused_by}")
+        if self.steering.paused_by:
+            return Waiting(reason=f"paused by {self.steering.paused_by}", cause="paused")
         if self._plan is None:
-            return Waiting(reason="planning")
-        return self._waiting if self._state() == "waiting" else Waiting()
+            return Waiting(reason="planning", cause="planning")
+        if self._state() != "waiting":
+            return Waiting()
+        ends = self._standing.until_ns
+        return Waiting(
+            reason=self._standing.reason, cause=self._standing.cause, until=instant(ends) if ends > now else None
+        )
 
-    def _show(self) -> None:
-        """Refresh what the Web UI shows; search attributes only at a change of state or another quarter done."""
-        workflow.set_current_details(self._details())
+    def _show(self, now: int, *, at_once: bool = False) -> None:
+        """Refresh what the Web UI shows: at a change of what is said, else once a second; what is indexed more seldom."""
+        shown = (self._state(), self.steering.priority, self._why(now))
+        if shown != self._shown:
+            self.steering.version += bool(self._shown)
+            at_once, self._shown = True, shown
+        if at_once or now - self._shown_ns >= SHOW_EVERY_NS:
+            self._shown_ns = now
+            workflow.set_current_details(details(self.progress(), self.steering))
+        self._index()
+
+    def _index(self) -> None:
+        """Search attributes change with the state, the priority and another quarter done: each change is an action."""
         state = self._state()
         steady: State = "running" if state == "waiting" else state
         total = self._plan.operations if self._plan else 0
         settled = self._progress.succeeded + self._progress.failed
         percent = 25 * (4 * settled // total) if total else 0
-        if not self._indexed or (steady, percent) == self._shown:
+        indexed = self._to_index(steady, percent)
+        if not self._indexed or indexed == self._indexed_as:
             return
-        self._shown = (steady, percent)
+        self._indexed_as = indexed
         workflow.upsert_search_attributes(
-            [STATE.value_set(steady), PRIORITY.value_set(self._priority), PERCENT.value_set(percent)]
+            [STATE.value_set(steady), PRIORITY.value_set(self.steering.priority), PERCENT.value_set(percent)]
         )
 
-    def _details(self) -> str:
-        view = self.progress()
-        total = view.operations.total or 1
-        settled = view.operations.succeeded + view.operations.failed
-        bar = "#" * (30 * settled // total)
-        cached = f", {view.cached} reads from the cache" if view.cached else ""
-        waiting = f"\n\nwaits: {view.waiting.reason} until {view.waiting.until or '?'}" if view.waiting.reason else ""
-        return (
-            f"**{view.state}** `[{bar:<30}]` {settled} of {view.operations.total} operations, "
-            f"{view.operations.failed} failed\n\n{view.calls.made} calls of {view.calls.planned}{cached}, "
-            f"{view.rate_per_minute:g} a minute, ETA {view.eta_at or 'unknown'}{waiting}\n\n"
-            "Signals: `pause`, `resume`, `cancel_request`, `reprioritise`."
-        )
+    def _to_index(self, state: State, percent: int) -> tuple[object, ...]:
+        return (state, percent, self.steering.priority) if self._release else (state, percent)

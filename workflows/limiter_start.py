@@ -22,7 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.errors import Unreachable
 from headgate.models import Control, LimiterInput, LimiterSettings
-from workflows.names import RATE_LIMITER_TYPE, WORKFLOW_QUEUE, rate_limiter_id
+from workflows.names import RATE_LIMITER_TYPE, RELEASE, WORKFLOW_QUEUE, rate_limiter_id
 
 CONFIGURE: Final = "configure"
 PAUSE: Final = "pause"
@@ -39,7 +39,7 @@ async def limiter_start(client: Client, project: str, settings: LimiterSettings 
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
-        return LimiterInput(project=project, settings=settings)
+        return LimiterInput(project=project, settings=settings, release=RELEASE)
     if last.status is WorkflowExecutionStatus.RUNNING:
         return None
     known, paused_by = await last_word(client, project)
@@ -48,6 +48,7 @@ async def limiter_start(client: Client, project: str, settings: LimiterSettings 
         settings=settings or known,
         paused_by=paused_by,
         quiet_until_ns=_nanoseconds(last.close_time) + _memory_ns(known or LimiterSettings()),
+        release=RELEASE,
     )
 
 

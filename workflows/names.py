@@ -11,6 +11,10 @@ PLAN_QUEUE: Final = "headgate-plan"
 BULK_REQUEST_TYPE: Final = "BulkRequestWorkflow"
 RATE_LIMITER_TYPE: Final = "RateLimiterWorkflow"
 
+#: What a run does that those of earlier releases did not, and their histories would not replay: whoever starts one says it.
+#: 1: a request indexes a new priority at once; a limiter tells holders what their retries wait for.
+RELEASE: Final = 1
+
 #: name -> type, as `temporal server start-dev --search-attribute` and the operator service spell it.
 SEARCH_ATTRIBUTES: Final[dict[str, str]] = {
     "HeadgateState": "Keyword",

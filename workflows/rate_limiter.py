@@ -47,6 +47,7 @@ class RateLimiterWorkflow:
     @workflow.init
     def __init__(self, start: LimiterInput) -> None:
         self._project = start.project
+        self._release = start.release
         if start.checkpoint is not None:
             self._limiter = restore(start.checkpoint)
         else:
@@ -75,7 +76,7 @@ class RateLimiterWorkflow:
                 self._tell(holder, self._limiter.message(now, lease))
             if now - self._told_ns >= STANDING_EVERY_NS:
                 self._told_ns = now
-                for holder, grant in self._limiter.standings(now).items():
+                for holder, grant in self._limiter.standings(now, retries=self._release >= 1).items():
                     self._tell(holder, grant)
             if now - self._shown_ns >= OBSERVE_EVERY_NS:
                 self._shown_ns = now
@@ -90,6 +91,7 @@ class RateLimiterWorkflow:
                 checkpoint=dump(self._limiter),
                 alerts=self._alerts.checkpoint(),
                 untold=tuple(self._untold.values()),
+                release=names.RELEASE,
             )
         )
 
@@ -100,6 +102,8 @@ class RateLimiterWorkflow:
         now = self._now()
         request = request or BookRequest()
         answers = tuple(self._limiter.book(now, booking) for booking in request.bookings)
+        if self._release >= 1 and any(self._limiter.unsaid(booking.holder) for booking in request.bookings):
+            self._woken = True
         return BookReply(now_ns=now, answers=answers, token_valid_for_ns=self._limiter.settings.token_valid_for_ns)
 
     @workflow.signal(description="A holder's full present demand; sent by bulk requests")

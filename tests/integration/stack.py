@@ -78,7 +78,7 @@ class Stack:
         )
         return await self.client.start_workflow(
             BulkRequestWorkflow.run,
-            BulkInput(request=request),
+            BulkInput(request=request, release=names.RELEASE),
             id=names.bulk_request_id(request_id),
             task_queue=names.WORKFLOW_QUEUE,
         )

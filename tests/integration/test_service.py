@@ -125,7 +125,7 @@ async def test_quotas_are_kept_without_a_worker(service: TemporalService, tempor
 
 
 async def test_a_limiter_that_never_was_starts_at_once(temporal_client: Client) -> None:
-    assert await limiter_start(temporal_client, "svc-new") == LimiterInput(project="svc-new")
+    assert await limiter_start(temporal_client, "svc-new") == LimiterInput(project="svc-new", release=names.RELEASE)
 
 
 async def test_a_lost_limiter_is_quiet_and_keeps_its_quotas(service: TemporalService, temporal_client: Client) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headgate.models import SECOND_NS, BatchDone, BulkRequest, PlanSummary, ProgressView, State, Waiting
+from headgate.models import SECOND_NS, BatchDone, BulkRequest, LaneCounts, PlanSummary, ProgressView, State, Waiting
 from headgate.progress import REASONS_KEPT, Progress
 
 NOW = 1_800_000_000 * SECOND_NS
@@ -16,8 +16,10 @@ def begun() -> Progress:
     return progress
 
 
-def view(progress: Progress, now: int, state: State = "running", calls_left: int = 0) -> ProgressView:
-    return progress.view(REQUEST, PLAN, state, "normal", Waiting(), calls_left, now)
+def view(
+    progress: Progress, now: int, state: State = "running", plan: PlanSummary = PLAN, longest_ns: int = 0
+) -> ProgressView:
+    return progress.view(REQUEST, plan, state, "normal", Waiting(), LaneCounts(), longest_ns, 0, now)
 
 
 def test_counts_add_up_in_every_state() -> None:
@@ -41,7 +43,7 @@ def test_the_eta_is_the_calls_left_at_the_last_minutes_rate() -> None:
     for second in range(120):
         progress.sent(1, NOW + second * SECOND_NS)
     now = NOW + 119 * SECOND_NS
-    shown = view(progress, now, calls_left=30)
+    shown = view(progress, now, plan=PLAN.model_copy(update={"calls": 150}))
     assert shown.rate_per_minute == 60
     assert shown.eta_at == "2027-01-15T08:02:29Z"
 
@@ -49,7 +51,7 @@ def test_the_eta_is_the_calls_left_at_the_last_minutes_rate() -> None:
 def test_there_is_no_eta_before_anything_was_sent_or_after_the_end() -> None:
     """An ETA from nothing would be a guess."""
     progress = begun()
-    assert view(progress, NOW + SECOND_NS, calls_left=5).eta_at is None
+    assert view(progress, NOW + SECOND_NS).eta_at is None
     progress.sent(5, NOW + 2 * SECOND_NS)
     assert view(progress, NOW + 3 * SECOND_NS, "completed").eta_at is None
 

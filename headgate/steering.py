@@ -1,0 +1,143 @@
+"""What people have said to a bulk request, and what holds after it. No clock: `now` comes in.
+
+Rules:
+
+1. A command is refused, with a sentence that says why, where it cannot come true: nothing is steered that is over, a cancelled
+   request ends, a new priority has to be one. Whatever else is said is accepted; said twice it changes nothing the second time.
+2. A command has an id, if its sender gave it one. The same id again is answered as before and changes nothing, whatever was
+   said in between: also when it comes by signal and by update, and in a later run.
+3. A request that is paused by itself (`stop_after`) is paused like any other, and resumed by people alone.
+4. `version` grows with every change that a person could see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
+
+from headgate.errors import HeadgateError
+from headgate.models import Control, Priority, SteeringCheckpoint
+
+Command = Literal["pause", "resume", "reprioritise", "cancel", "retry_failed"]
+PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
+#: So many answers are kept for commands that come again.
+ANSWERS_KEPT: Final = 200
+LONGEST_NAME: Final = 200
+
+
+class Refused(HeadgateError):
+    """The command cannot come true, for the reason that it says."""
+
+
+@dataclass(slots=True)
+class Steering:
+    """The priority, who has paused or cancelled the request and when (ns), and the answers that were given."""
+
+    priority: Priority = "normal"
+    paused_by: str | None = None
+    paused_at_ns: int = 0
+    cancelled_by: str | None = None
+    forgiven: int = 0
+    version: int = 0
+    answers: dict[str, str] = field(default_factory=dict)
+
+    def known(self, command_id: str) -> bool:
+        """Whether a command of this id was accepted before."""
+        return bool(command_id) and command_id in self.answers
+
+    def check(self, command: Command, said: Control, command_id: str, over: str, failed: int) -> None:
+        """Raises `Refused` for what cannot come true. `over` is how the request ended (`""`: it has not), `failed` how many
+        operations have failed so far."""
+        if self.known(command_id):
+            return
+        if over:
+            raise Refused(f"the request is over ({over}): nothing to {spoken(command)}")
+        if self.cancelled_by and command not in ("cancel", "retry_failed"):
+            raise Refused(f"the request was cancelled by {self.cancelled_by}: nothing to {spoken(command)}")
+        if command == "reprioritise" and said.to not in PRIORITIES:
+            given = f"{said.to!r} is no priority" if said.to else "no priority was given"
+            raise Refused(f'{given}: say {{"to": "urgent"}}, "normal" or "low"')
+        if command == "retry_failed" and not failed:
+            raise Refused("nothing has failed so far: nothing to retry")
+
+    def apply(self, command: Command, said: Control, command_id: str, failed: int, now: int) -> str:
+        """What holds from now on, in a sentence; `check` comes first."""
+        if self.known(command_id):
+            return self.answers[command_id]
+        by = said.by[:LONGEST_NAME] or "someone"
+        answer = self._changed(command, said, by, failed, now)
+        if command_id:
+            while len(self.answers) >= ANSWERS_KEPT:
+                del self.answers[next(iter(self.answers))]
+            self.answers[command_id] = answer
+        return answer
+
+    def _changed(self, command: Command, said: Control, by: str, failed: int, now: int) -> str:
+        if command == "pause":
+            return self.pause(by, now)
+        if command == "resume":
+            if self.paused_by is None:
+                return "it is not paused and goes on"
+            self.paused_by, self.forgiven = None, failed
+            self.version += 1
+            return "it goes on"
+        if command == "reprioritise":
+            to = next(p for p in PRIORITIES if p == said.to)
+            if to == self.priority:
+                return f"its priority is {to} already"
+            before, self.priority = self.priority, to
+            self.version += 1
+            return f"its priority is {to} now, it was {before}"
+        if command == "cancel":
+            if self.cancelled_by is None:
+                self.cancelled_by, self.paused_by = by, None
+                self.version += 1
+            return f"cancelled by {self.cancelled_by}: calls under way end, what was not sent is left unprocessed"
+        return f"what has failed so far ({failed:,} operations) goes again as a request of its own"
+
+    def pause(self, by: str, now: int) -> str:
+        """Nothing more is sent; whoever paused it first has paused it."""
+        if self.paused_by is None:
+            self.paused_by, self.paused_at_ns = by, now
+            self.version += 1
+            return f"paused by {by}"
+        return f"it is paused already, by {self.paused_by}"
+
+    def stop_after(self, most: int, failed: int, now: int) -> None:
+        """Pause once more operations have failed since the last resume than the request bears (0: any number)."""
+        if 0 < most <= failed - self.forgiven and not self.held:
+            self.forgiven = failed
+            self.pause(f"--stop-after {most}: {failed} operations have failed, look at `headgate results`", now)
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing may be sent."""
+        return bool(self.paused_by or self.cancelled_by)
+
+    def stopped(self) -> str:
+        """What the limiter is told of a request that wants no tokens; `""` if it does."""
+        return "cancelled" if self.cancelled_by else f"paused by {self.paused_by}" if self.paused_by else ""
+
+    def checkpoint(self) -> SteeringCheckpoint:
+        """What the next run goes on from."""
+        return SteeringCheckpoint(
+            priority=self.priority,
+            paused_by=self.paused_by,
+            paused_at_ns=self.paused_at_ns,
+            cancelled_by=self.cancelled_by,
+            forgiven=self.forgiven,
+            version=self.version,
+            answers=dict(self.answers),
+        )
+
+    @classmethod
+    def restore(cls, kept: SteeringCheckpoint) -> Steering:
+        """What people have said to the runs before."""
+        fields: Mapping[str, object] = dict(kept)
+        return cls(**{**fields, "answers": dict(kept.answers)})  # type: ignore[arg-type]
+
+
+def spoken(command: Command) -> str:
+    """A command as people say it."""
+    return command.replace("_failed", "")
