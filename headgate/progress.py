@@ -90,7 +90,11 @@ class Progress:
 
     def changed(self, now: int) -> None:
         """From now on it may go at another rate."""
-        self.rate_before = self.rate_per_minute(now)
+        self.rate_before = self.expected_rate(now)
+        self.changed_ns = now
+
+    def resumed(self, now: int) -> None:
+        """After a pause, at whose beginning `changed` was called: nothing was to be seen meanwhile."""
         self.changed_ns = now
 
     def promise(self, standing: Standing, now: int) -> None:

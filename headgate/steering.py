@@ -104,11 +104,13 @@ class Steering:
             return f"paused by {by}"
         return f"it is paused already, by {self.paused_by}"
 
-    def stop_after(self, most: int, failed: int, now: int) -> None:
-        """Pause once more operations have failed since the last resume than the request bears (0: any number)."""
-        if 0 < most <= failed - self.forgiven and not self.held:
-            self.forgiven = failed
-            self.pause(f"--stop-after {most}: {failed} operations have failed, look at `headgate results`", now)
+    def stop_after(self, most: int, failed: int, now: int) -> bool:
+        """Pause once more operations have failed since the last resume than the request bears (0: any number); True if so."""
+        if not 0 < most <= failed - self.forgiven or self.held:
+            return False
+        self.forgiven = failed
+        self.pause(f"--stop-after {most}: {failed} operations have failed, look at `headgate results`", now)
+        return True
 
     @property
     def held(self) -> bool:

@@ -194,8 +194,10 @@ class BulkRequestWorkflow(Steered):
 
     def steered(self) -> None:
         paused = self.steering.paused_by is not None
-        if self._was_paused and not paused:
+        if paused and not self._was_paused:
             self._progress.changed(workflow.time_ns())
+        elif self._was_paused and not paused:
+            self._progress.resumed(workflow.time_ns())
         self._was_paused = paused
         self._woken = True
 
@@ -260,7 +262,8 @@ class BulkRequestWorkflow(Steered):
         for page in self._pages:
             self._upcoming += page.lanes
         self._pages.clear()
-        self.steering.stop_after(self._request.stop_after, self._progress.failed, now)
+        if self.steering.stop_after(self._request.stop_after, self._progress.failed, now):
+            self.steered()
         self._back += self._lanes.hand_back_useless()
         self._lanes.retire()
 

@@ -1,0 +1,122 @@
+"""The ETA against a naive simulation of users who share a rate, and against what the progress of a request was told."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headgate.eta import remaining_s
+from headgate.models import (
+    SECOND_NS,
+    BulkRequest,
+    LaneCounts,
+    PlanSummary,
+    ProgressView,
+    Standing,
+    State,
+    Waiting,
+)
+from headgate.progress import Progress
+
+NOW = 1_800_000_000 * SECOND_NS
+
+
+def simulated(by_user: list[int], rate: float, each: float) -> float:
+    """Seconds, by tenths of a second: everybody who has calls left gets the same, and none more than `each` a minute."""
+    left, seconds = [float(n) for n in by_user], 0.0
+    while any(n > 0 for n in left):
+        users = sum(n > 0 for n in left)
+        share = min(each, rate / users) / 60 / 10
+        left = [max(0.0, n - share) for n in left]
+        seconds += 0.1
+    return seconds
+
+
+@given(
+    st.lists(st.integers(0, 300), min_size=1, max_size=8),
+    st.integers(30, 300),
+    st.integers(10, 120),
+)
+def test_users_share_the_rate_and_keep_to_their_own_quota(by_user: list[int], rate: int, each: int) -> None:
+    """Within two of the simulation's steps a user."""
+    found = remaining_s(sum(by_user), rate, by_user, each, 0.0)
+    assert found == pytest.approx(simulated(by_user, rate, each), abs=0.2 * len(by_user) + 0.1)
+
+
+def test_there_is_no_eta_without_a_rate_and_the_longest_lane_counts() -> None:
+    """A lane of 100 calls that take 2 s each is not done sooner, whatever the rate."""
+    assert remaining_s(10, 0.0, [10], 60, 0.0) is None
+    assert remaining_s(120, 60.0, [], 0, 0.0) == 120
+    assert remaining_s(120, 60.0, [], 0, 200.0) == 200
+
+
+class Request:
+    """A request of so many calls, of which one goes out at a time; what its progress says is asked at any moment."""
+
+    def __init__(self, calls: int) -> None:
+        self.plan = PlanSummary(operations=calls, dead_letters=0, calls=calls, lanes=1, pages=1)
+        self.progress = Progress()
+        self.progress.planned(self.plan, NOW)
+        self.now = NOW
+
+    def send(self, rate: float, seconds: float) -> None:
+        """At so many calls a minute for so long."""
+        for _ in range(round(rate * seconds / 60)):
+            self.now += int(60 * SECOND_NS / rate)
+            self.progress.sent(1, self.now)
+
+    def view(self, state: State = "running") -> ProgressView:
+        return self.progress.view(
+            BulkRequest(id="r", project="p"), self.plan, state, "normal", Waiting(), LaneCounts(), 0, 0, self.now
+        )
+
+    def eta_s(self) -> float:
+        """How long it says that it takes from now on."""
+        eta = self.view().eta_at
+        assert eta is not None
+        return datetime.fromisoformat(eta).timestamp() - self.now / SECOND_NS
+
+    def takes_s(self, rate: float) -> float:
+        """How long it really takes at that rate."""
+        return (self.plan.calls - self.progress.made) * 60 / rate
+
+
+def test_a_share_that_is_taken_away_shows_at_once() -> None:
+    """The limiter promises less: that counts until the new rate was seen for ten seconds, and then the new rate does."""
+    request = Request(3_000)
+    request.progress.promise(Standing(rate_per_minute=300), request.now)
+    request.send(300, 120)
+    assert request.eta_s() == pytest.approx(request.takes_s(300), rel=0.02)
+    request.progress.promise(Standing(rate_per_minute=90), request.now)
+    for seconds in (1, 5, 20, 40, 60):
+        request.send(90, seconds)
+        assert request.eta_s() == pytest.approx(request.takes_s(90), rel=0.1), seconds
+
+
+def test_a_share_that_comes_back_shows_after_ten_seconds_of_it() -> None:
+    """More is promised: nobody knows that it can be used before it was."""
+    request = Request(3_000)
+    request.progress.promise(Standing(rate_per_minute=90), request.now)
+    request.send(90, 120)
+    request.progress.promise(Standing(rate_per_minute=300), request.now)
+    request.send(300, 5)
+    assert request.eta_s() == pytest.approx(request.takes_s(90), rel=0.02)
+    request.send(300, 6)
+    assert request.eta_s() == pytest.approx(request.takes_s(300), rel=0.1)
+
+
+def test_a_pause_costs_the_rate_nothing() -> None:
+    """No ETA while it lasts; after it the rate before it, until there is a new one."""
+    request = Request(3_000)
+    request.send(300, 120)
+    request.progress.changed(request.now)
+    request.now += 600 * SECOND_NS
+    assert request.view("paused").eta_at is None
+    assert request.view("paused").rate_per_minute == 0
+    request.progress.resumed(request.now)
+    for seconds in (1, 5, 20, 60):
+        request.send(300, seconds)
+        assert request.eta_s() == pytest.approx(request.takes_s(300), rel=0.1), seconds
