@@ -1,71 +1,88 @@
-"""A bulk request at a glance: the Markdown that the Web UI shows of it. Cheap: made anew once a second."""
+"""A bulk request at a glance: the Markdown that the Web UI shows of it. Cheap: made anew once a second.
+
+Rules, seen in the Web UI 2.50 (docs/web-ui.md):
+
+1. Its box is narrow and its tables have no padding: a list instead.
+2. What comes from others (owners, names, reasons) stands in code spans: the renderer passes HTML on, and ids are full of `_`.
+3. It is made anew only when the page is opened or R is pressed: it says of which instant it is.
+"""
 
 from __future__ import annotations
 
+from datetime import datetime
+from urllib.parse import quote
+
 from headgate.models import ProgressView
+from headgate.progress import instant
 from headgate.steering import Steering
 
 BAR = 30
-REASONS_SHOWN = 5
+REASONS_SHOWN = 3
+LONGEST = 300
 OVER = ("completed", "cancelled", "failed")
+PAGES = "namespaces/{namespace}/workflows"
 
 
-def details(view: ProgressView, steering: Steering) -> str:
-    """State, bar, counts, rate, ETA, the reason for waiting, what failed, and what to press."""
-    counts, calls = view.operations, view.calls
-    total = counts.total or 1
-    done = BAR * (counts.succeeded + counts.failed) // total
-    percent = 100 * (counts.succeeded + counts.failed) // total
-    head = f"### {_state(view, steering)}\n\n`{'█' * done}{'░' * (BAR - done)}` **{percent} %**"
-    rows = [
-        ("operations", f"{counts.total:,}: {_counts(view)}"),
-        ("calls", f"{calls.made:,} of {calls.planned:,}, {calls.retried:,} of them again"),
-        ("priority", f"{view.priority}, owner {_plain(view.owner or '-')}"),
-    ]
-    if view.state not in OVER:
-        rows.append(("rate", f"{view.rate_per_minute:g} calls a minute"))
-        rows.append(("done", f"about {view.eta_at}" if view.eta_at else "not known yet"))
-    if view.lanes.total:
-        rows.append(("lanes", f"{view.lanes.active} under way, {view.lanes.done:,} of {view.lanes.total:,} done"))
-    if view.cached:
-        rows.append(("cache", f"{view.cached:,} reads"))
-    said = [head]
-    if view.waiting.reason and view.waiting.cause not in ("paused", "planning"):
-        said.append(f"**waits**: {_plain(view.waiting.reason)}{_until(view)}")
-    said.append("\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]))
-    if view.failures:
-        most = sorted(view.failures.items(), key=lambda pair: (-pair[1], pair[0]))[:REASONS_SHOWN]
-        said.append("\n".join(["| failed | why |", "|---|---|", *(f"| {n:,} | {_plain(why)} |" for why, n in most)]))
-    if view.state not in OVER:
-        said.append('Steer it by *Update*: `pause`, `resume`, `reprioritise` with `{"to": "urgent"}`, `cancel`.')
-    return "\n\n".join(said)
-
-
-def _state(view: ProgressView, steering: Steering) -> str:
-    if view.state == "paused":
-        return f"paused by {_plain(steering.paused_by or '')}"
-    if view.state == "cancelled":
-        return f"cancelled by {_plain(steering.cancelled_by or '')}"
-    return view.state
-
-
-def _counts(view: ProgressView) -> str:
+def details(view: ProgressView, steering: Steering, workflow_id: str, limiter_id: str, now: int) -> str:
+    """State, bar, ETA, rate, the reason for waiting, what failed, and what to press."""
     counts = view.operations
-    named = {
-        "succeeded": counts.succeeded,
-        "failed": counts.failed,
-        "unprocessed": counts.unprocessed,
-        "to go": counts.remaining,
-    }
-    return ", ".join(f"{many:,} {name}" for name, many in named.items() if many or name == "succeeded")
+    done = counts.succeeded + counts.failed
+    over = view.state in OVER
+    head = f"**{view.state}** · {done:,} of {counts.total:,} operations done"
+    head += f", **{counts.failed:,} failed**" if counts.failed else ""
+    head += f", {counts.unprocessed:,} unprocessed" if counts.unprocessed else ""
+    share = done / counts.total if counts.total else 0.0
+    filled = int(BAR * share)
+    parts = [head, f"`{'█' * filled}{'░' * (BAR - filled)}` {int(100 * share)} %", "\n".join(_facts(view, now))]
+    if view.state == "paused":
+        parts.append(f"> paused by {_quoted(steering.paused_by or '')}: send the update `resume` to go on")
+    elif view.state == "cancelled":
+        parts.append(f"> cancelled by {_quoted(steering.cancelled_by or '')}: what was not sent is unprocessed")
+    if over:
+        parts.append(f"`headgate results {view.id}` has what became of every operation.")
+    else:
+        parts.append(
+            "**Steer it**: *More Actions > Send an Update*, no data needed: `pause`, `resume`, `cancel`, `retry_failed`. "
+            '`reprioritise` takes `{"to": "urgent"}`.'
+        )
+        page, limiter = quote(workflow_id, safe=""), quote(limiter_id, safe="")
+        parts.append(
+            f"[What is being sent]({PAGES}/{page}/{{runId}}/pending-activities) · [the limiter]({PAGES}/{limiter})"
+        )
+    return "\n\n".join([*parts, f"*As of {_time(instant(now), now)}. Key R: anew.*"])
 
 
-def _until(view: ProgressView) -> str:
-    if view.waiting.until is None:
-        return ""
-    return f"{', next probe at' if view.waiting.cause == 'circuit' else ' until'} {view.waiting.until}"
+def _facts(view: ProgressView, now: int) -> list[str]:
+    """The list: what is known of the future only while there is one."""
+    calls, facts = view.calls, []
+    if view.state not in OVER:
+        ready = f"about {_time(view.eta_at, now)}" if view.eta_at else "not known yet"
+        facts.append(f"- **Ready** {ready}, at {view.rate_per_minute:g} calls a minute")
+    again = f", {calls.retried:,} of them again" if calls.retried else ""
+    facts.append(f"- **Calls** {calls.made:,} of {calls.planned:,}{again}")
+    if view.cached:
+        facts.append(f"- **Cache** {view.cached:,} reads")
+    if view.lanes.active:
+        facts.append(f"- **Lanes** {view.lanes.active} under way, {view.lanes.done:,} of {view.lanes.total:,} done")
+    facts.append(f"- **Priority** {view.priority}" + (f", owner {_quoted(view.owner)}" if view.owner else ""))
+    waiting = view.waiting
+    if waiting.reason and waiting.cause not in ("paused", "planning"):
+        ends = ", next probe at" if waiting.cause == "circuit" else ", until"
+        until = f"{ends} {_time(waiting.until, now)}" if waiting.until else ""
+        facts.append(f"- **Waits** {_quoted(waiting.reason)}{until}")
+    most = sorted(view.failures.items(), key=lambda pair: (-pair[1], pair[0]))[:REASONS_SHOWN]
+    facts += [f"- **Failed** {count:,} × {_quoted(reason)}" for reason, count in most]
+    return facts
 
 
-def _plain(text: str) -> str:
-    """Text of other people's, without what Markdown would make something of."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>|#~" else " " if c in "\r\n" else c for c in text)
+def _quoted(text: str) -> str:
+    """Other people's text as a code span, in which nothing means anything."""
+    plain = " ".join(text.replace("`", "'").split())
+    return f"`{plain[:LONGEST] or '-'}`"
+
+
+def _time(iso: str, now: int) -> str:
+    """An instant as a person says it: with the date unless it is today's."""
+    at = datetime.fromisoformat(iso)
+    today = datetime.fromisoformat(instant(now)).date()
+    return at.strftime("%H:%M:%S UTC" if at.date() == today else "%Y-%m-%d %H:%M UTC")

@@ -130,7 +130,7 @@ class BulkRequestWorkflow(Steered):
 
     @workflow.run
     async def run(self, start: BulkInput) -> ProgressView:
-        workflow.set_current_details(details(self.progress(), self.steering))
+        self._describe(workflow.time_ns())
         if self._plan is None:
             self._do(self._make_plan())
         while not self._over():
@@ -151,12 +151,12 @@ class BulkRequestWorkflow(Steered):
 
     # --- what is said to it -------------------------------------------------------------------------------------------
 
-    @workflow.signal(description="Tokens from the limiter")
+    @workflow.signal(description="Internal: tokens from the limiter")
     def grant(self, grant: Grant | None = None) -> None:
         self._grants += [grant] if grant else []
         self._woken = True
 
-    @workflow.signal(description="Lanes of a lease that are done before the others")
+    @workflow.signal(description="Internal: lanes of a lease that are done before the others")
     def report(self, report: LeaseReport | None = None) -> None:
         self._reports += [report] if report else []
         self._woken = True
@@ -631,9 +631,13 @@ class BulkRequestWorkflow(Steered):
             self.steering.version += bool(self._shown)
             at_once, self._shown = True, shown
         if at_once or now - self._shown_ns >= SHOW_EVERY_NS:
-            self._shown_ns = now
-            workflow.set_current_details(details(self.progress(), self.steering))
+            self._describe(now)
         self._index()
+
+    def _describe(self, now: int) -> None:
+        self._shown_ns = now
+        limiter = names.rate_limiter_id(self._request.project)
+        workflow.set_current_details(details(self.progress(), self.steering, self._holder, limiter, now))
 
     def _index(self) -> None:
         """Search attributes change with the state, the priority and another quarter done: each change is an action."""

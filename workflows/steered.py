@@ -11,10 +11,10 @@ with workflow.unsafe.imports_passed_through():
     from headgate.models import Control, State
     from headgate.steering import Command, Refused, Steering
 
-PAUSE = 'Send nothing more until it is resumed; calls under way end. Input: nothing, or {"by": "your name"}'
-RESUME = 'Go on after a pause. Input: nothing, or {"by": "your name"}'
-REPRIORITISE = 'Change who goes first, while it runs. Input: {"to": "urgent"}, "normal" or "low"'
-CANCEL = 'End it: calls under way end, what was not sent is left unprocessed. Input: nothing, or {"by": "your name"}'
+PAUSE = 'Send nothing more until resumed; calls under way end. Needs no data; {"by": "ana"} signs it.'
+RESUME = 'Go on after a pause. Needs no data; {"by": "ana"} signs it.'
+REPRIORITISE = 'Change the priority. Data: {"to": "urgent"}, {"to": "normal"} or {"to": "low"}'
+CANCEL = 'End it: calls under way end, the rest is left unprocessed. Needs no data; {"by": "ana"} signs it.'
 
 
 class Steered:
@@ -52,7 +52,7 @@ class Steered:
     def cancel(self, control: Control | None = None) -> None:
         self._said("cancel", control)
 
-    @workflow.signal(description="The earlier name of `cancel`")
+    @workflow.signal(description="Older name of cancel")
     def cancel_request(self, control: Control | None = None) -> None:
         self._said("cancel", control)
 
