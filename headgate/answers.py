@@ -64,7 +64,7 @@ def _answer(limiter: Limiter, now: int, booking: Booking) -> BookingAnswer:
     at = place.token.at_ns
     if at > now + settings.horizon_ns:
         place.lapses_ns = at + BOOKING_LAPSES_NS
-        reason = why(place.token, limiter.buckets, health, limiter.quiet_until_ns, now)
+        reason = why(limiter, place.token, now, now)
         return _not_until(limiter, booking, at - settings.lead_ns, reason)
     if not place.given:
         limiter.granted += 1

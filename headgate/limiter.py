@@ -84,6 +84,7 @@ class Limiter:
     ranks: Ranks = field(init=False)
     queue: Queue = field(default_factory=Queue)
     _rota: deque[str] = field(default_factory=deque)
+    _to_look: int = 0
     _probes: dict[tuple[str, int], str] = field(default_factory=dict)
     _swept_at: int = 0
 
@@ -124,6 +125,7 @@ class Limiter:
         self.ranks.take(waiter, said)
         waiter.run, waiter.sequence, waiter.stopped = said.run, said.sequence, said.stopped
         waiter.heard_ns = now
+        self._to_look = len(self._rota)
         if said.lead_ns > self.settings.lead_ns and said.lanes:
             self.leads[said.holder] = said.lead_ns
         else:
@@ -160,6 +162,8 @@ class Limiter:
             self.health.probed(now, probed.circuit, ok=probed.ok)
         if said.probed or any(opened):
             self._recheck_all()
+        if said.throttled or said.probed or any(opened):
+            self._to_look = len(self._rota)
         return self.returned > before or any(probed.ok for probed in said.probed)
 
     def book(self, now: int, booking: Booking) -> BookingAnswer:
@@ -185,14 +189,17 @@ class Limiter:
             line.turns.reset(self._floors(), line.project.rush)
             line.rebuild(self._lanes(line.kind))
         self.ranks.configure(settings)
+        self._to_look = len(self._rota)
 
     def pause(self, by: str) -> None:
         """Stop the whole project: nothing is granted or booked until `resume`."""
         self.paused_by = by or "someone"
+        self._to_look = len(self._rota)
 
     def resume(self) -> None:
         """Go on after `pause`."""
         self.paused_by = ""
+        self._to_look = len(self._rota)
 
     def forget(self, holder: str) -> None:
         """A holder that is gone loses its place; its tokens stay booked until they expire."""
@@ -247,34 +254,36 @@ class Limiter:
             run_round(line, start, end, given, served, all_served=watched)
         expires_ns = now + self.settings.furthest_ns + MESSAGES_TAKE_NS
         self.health.retries.earn([len(held) for held in given.values()])
+        if given:
+            self._to_look = len(self._rota)
         return {waiter.holder: self._lease(waiter, held, expires_ns) for waiter, held in given.items()}
 
     def message(self, now: int, lease: Fresh) -> Grant:
         """The signal that tells a holder of a lease of the round at `now`, and how it stands where that is news to it."""
         waiter = self.waiters[lease.holder]
-        if standings.news(self, waiter):
-            waiter.standing = standings.moving(self, waiter)
-        told = waiter.standing
+        if news := standings.news(self, waiter, now):
+            waiter.standing = news
         return Grant(
             epoch=self.epoch,
             grant_id=lease.grant_id,
             tokens=lease.tokens,
             reads=lease.reads,
             valid_for_ns=self.settings.token_valid_for_ns,
-            standing=told,
+            standing=waiter.standing,
             probes=lease.probes,
             at_ns=now,
         )
 
-    def standings(self, now: int, *, retries: bool = True) -> dict[str, Grant]:
-        """Grants without tokens for holders whose reason for waiting changed in a way that a person would notice; with
-        `retries` also for those of which nothing is left but what is resent.
+    def standings(self, now: int, *, hungry: bool = False) -> dict[str, Grant]:
+        """Grants without tokens for holders whose reason for waiting changed in a way that a person would notice: those that
+        want tokens, and those of which nothing is left but what is resent. `hungry`: only who has waited for a while.
 
         A few of them at a time, and all of them in turn.
         """
         changed: dict[str, Grant] = {}
         for _ in range(min(LOOKED_AT, len(self._rota))):
             holder = self._rota.popleft()
+            self._to_look -= 1
             waiter = self.waiters.get(holder)
             if waiter is None:
                 continue
@@ -282,8 +291,10 @@ class Limiter:
                 self.forget(holder)
                 continue
             self._rota.append(holder)
-            hungry = waiter.wants() and waiter.hungry_ns + self.settings.horizon_ns < now
-            if hungry or (retries and holder in self.barred and not (waiter.wants() or waiter.stopped)):
+            asks = waiter.wants() or (holder in self.barred and not waiter.stopped)
+            if hungry:
+                asks = waiter.wants() and waiter.hungry_ns + self.settings.horizon_ns < now
+            if asks:
                 why = standings.standing(self, waiter, now)
                 if why.reason and not standings.alike(why, waiter.standing):
                     new = waiter.standing = standings.moving(self, waiter, why)
@@ -291,6 +302,10 @@ class Limiter:
                     if len(changed) == TOLD:
                         break
         return changed
+
+    def looks_again(self) -> bool:
+        """Whether somebody's reason for waiting may have changed since it was last looked at."""
+        return self._to_look > 0
 
     def next_round(self, now: int) -> int | None:
         """When the next round is worth having after one at `now`; None while nobody wants a token, or nobody may have one."""

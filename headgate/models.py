@@ -511,8 +511,8 @@ class LaneCounts(Message):
 
 
 class Waiting(Message):
-    """Why nothing is sent just now (`""`: it is running), in words and for programs, and the instant (ISO 8601, UTC) at which
-    that ends, if known: of an open circuit, the instant of its next probe."""
+    """What holds the request back (`""`: nothing, it goes as fast as its lanes can), in words and for programs, and the instant
+    (ISO 8601, UTC) at which that ends, if known: of an open circuit, the instant of its next probe."""
 
     reason: str = ""
     until: str | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from headgate.buckets import Buckets
-from headgate.health import KINDS, Health
+from headgate.health import KINDS
 from headgate.models import (
     SECOND_NS,
     BucketView,
@@ -29,6 +30,9 @@ LANES_EACH = 64
 #: A changed instant is worth telling when it moved by this, a changed rate when by this part of it.
 NOTICED_NS = 2 * SECOND_NS
 NOTICED_SHARE = 0.1
+#: So many lanes of a holder are looked at to know what holds it back: most of the time the first one tells.
+SAMPLED = 4
+PROJECT = "the project"
 #: More would not fit a query's answer, nor a person's eye.
 SHOWN_WAITERS = 500
 SHOWN_BUCKETS = 500
@@ -78,13 +82,14 @@ def moving(limiter: Limiter, waiter: Waiter, why: Why = MOVING) -> Standing:
     )
 
 
-def news(limiter: Limiter, waiter: Waiter) -> bool:
-    """Whether a holder that gets tokens does not know yet how it stands."""
-    told = waiter.standing
-    if told is None or told.reason or told.allowance != allowance(limiter):
-        return True
-    rate, _ = expected_rate(limiter, waiter)
-    return abs(rate - told.rate_per_minute) > NOTICED_SHARE * told.rate_per_minute
+def news(limiter: Limiter, waiter: Waiter, now: int) -> Standing | None:
+    """How a holder that gets tokens stands, where that is something that it does not know yet."""
+    told, why = waiter.standing, held_back(limiter, waiter, now)
+    if told is not None and alike(why, told) and told.allowance == allowance(limiter):
+        rate, _ = expected_rate(limiter, waiter)
+        if abs(rate - told.rate_per_minute) <= NOTICED_SHARE * told.rate_per_minute:
+            return None
+    return moving(limiter, waiter, why)
 
 
 def allowance(limiter: Limiter) -> int:
@@ -109,34 +114,60 @@ def expected_rate(limiter: Limiter, waiter: Waiter) -> tuple[float, float]:
 
 
 def standing(limiter: Limiter, waiter: Waiter, now: int) -> Why:
-    """What the holder waits for now; nothing if its next call is within the horizon."""
+    """What a holder without tokens waits for; nothing if its next call is within the horizon and others do not go first."""
     if limiter.paused_by:
         return paused(limiter)
     if not waiter.wants():
         barred = limiter.barred.get(waiter.holder)
         return barred if barred is not None and barred.until_ns > now - NOTICED_NS else MOVING
-    buckets, quiet = limiter.buckets, limiter.quiet_until_ns
-    soonest = next_call(waiter, buckets, max(now, quiet))
+    soonest = next_call(waiter, limiter.buckets, max(now, limiter.quiet_until_ns))
     if soonest is None:
         return MOVING
     until, lane = soonest
-    if until > now + buckets.settings.horizon_ns:
-        path = path_of(waiter, lane)
-        return replace(why(path, buckets, limiter.health, quiet, now, lane.latency_p95_ns), until_ns=until)
-    if waiter.hungry_ns + 2 * buckets.settings.horizon_ns < now:
-        return behind(limiter, waiter)
+    if until > now + limiter.settings.horizon_ns:
+        return replace(binding(limiter, waiter, lane, now), until_ns=until)
+    if waiter.hungry_ns + 2 * limiter.settings.horizon_ns < now:
+        return behind(limiter, waiter, every=True)
     return MOVING
 
 
-def behind(limiter: Limiter, waiter: Waiter) -> Why:
-    """Who goes first, by class; nobody, if nobody does."""
-    said = []
+def held_back(limiter: Limiter, waiter: Waiter, now: int) -> Why:
+    """Why a holder that gets tokens does not get more of them; nothing if some lane of those looked at goes as fast as it can.
+
+    The instant is told if the next call is beyond the horizon: otherwise it is no time to wait for.
+    """
+    soonest: tuple[int, Lane] | None = None
+    for lane in islice((lane for lane in waiter.lanes.values() if lane.calls > 0), SAMPLED):
+        free = max(now, lane.free_at_ns)
+        at = limiter.buckets.earliest(free, path_of(waiter, lane), lane.latency_p95_ns)
+        if at <= free + limiter.settings.lead_ns:
+            return MOVING
+        if soonest is None or at < soonest[0]:
+            soonest = at, lane
+    if soonest is None:
+        return MOVING
+    at, lane = soonest
+    far = at > now + 2 * limiter.settings.horizon_ns
+    return replace(binding(limiter, waiter, lane, now), until_ns=at if far else 0)
+
+
+def binding(limiter: Limiter, waiter: Waiter, lane: Lane, now: int) -> Why:
+    """What holds a lane up: whoever goes first where the project's quota does."""
+    found = why(limiter, path_of(waiter, lane), max(now, lane.free_at_ns), now, lane.latency_p95_ns)
+    first = behind(limiter, waiter) if found.reason.startswith(PROJECT) else MOVING
+    return first if first.reason else found
+
+
+def behind(limiter: Limiter, waiter: Waiter, *, every: bool = False) -> Why:
+    """Who goes first, by class: those of higher classes, and with `every` those of its own that were submitted before."""
+    said, ahead = [], 0
     for c, rows in limiter.queue.rows.items():
-        count = limiter.queue.position(waiter) if c == waiter.served else len(rows)
+        own = c == waiter.served
+        count = len(rows) if not own else limiter.queue.position(waiter) if every else 0
         said += [f"{count} {c}"] if count else []
-        if c == waiter.served:
+        ahead += count
+        if own:
             break
-    ahead = limiter.queue.ahead(waiter)
     return Why(f"behind {' and '.join(said)} request{'s' if ahead > 1 else ''}", "behind") if ahead else MOVING
 
 
@@ -145,26 +176,27 @@ def paused(limiter: Limiter) -> Why:
     return Why(f"project paused by {limiter.paused_by}", "project_paused")
 
 
-def why(path: Token, buckets: Buckets, health: Health, quiet_until_ns: int, now: int, latency_ns: int = 0) -> Why:
-    """The bucket that holds a path up longest."""
-    if quiet_until_ns > now:
+def why(limiter: Limiter, path: Token, t: int, now: int, latency_ns: int = 0) -> Why:
+    """The bucket that holds a path up longest, if a call is wanted at `t`."""
+    buckets, health = limiter.buckets, limiter.health
+    if limiter.quiet_until_ns > now:
         return QUIET
     if circuit := health.open_for(path.spreadsheet):
         return Why(health.why(circuit), "circuit")
     own, project = buckets.user(path.kind, path.user), buckets.project(path.kind)
     if max(own.shut_until_ns, project.shut_until_ns) > now:
         return Why("cooling down after a 429", "throttled")
-    window_ns = buckets.settings.window_ns
-    within = "a minute" if window_ns == 60 * SECOND_NS else f"in {window_ns / SECOND_NS:g} s"
-    own_at, project_at = own.earliest(now, paced=False), project.earliest(now, paced=False)
+    own_at, project_at = own.earliest(t, paced=path.paced), project.earliest(t, paced=path.paced)
     if path.spreadsheet:
         spacing = buckets.spacing(path.spreadsheet)
-        if spacing.earliest(now, path.who, latency_ns) > max(own_at, project_at):
+        if spacing.earliest(t, path.who, latency_ns) > max(own_at, project_at):
             return Why(f"spreadsheet spacing: {path.spreadsheet} takes one call at a time", "spacing")
     if own_at >= project_at:
         name, what, bucket = f"user/{path.kind}/{path.user}", f"user {path.user}", own
     else:
-        name, what, bucket = f"project/{path.kind}", "the project", project
+        name, what, bucket = f"project/{path.kind}", PROJECT, project
+    window_ns = limiter.settings.window_ns
+    within = "a minute" if window_ns == 60 * SECOND_NS else f"in {window_ns / SECOND_NS:g} s"
     ceiling = health.ceiling(name, now)
     if ceiling < bucket.limit:
         reason = f"{what} is at {ceiling} {path.kind}s {within}: others use the rest of its {bucket.limit}"

@@ -7,9 +7,10 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, Protocol, TypeVar, cast
 
+from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import (
     Client,
     WorkflowExecution,
@@ -35,6 +36,7 @@ from headgate.models import (
     OperationCounts,
     ProgressView,
     State,
+    Waiting,
 )
 from starter import connection
 from workflows import names
@@ -57,6 +59,24 @@ Answer = TypeVar("Answer", bound=Message)
 
 class NoWorker(Unreachable):
     """No worker answers: start one with `headgate worker`."""
+
+
+#: An activity that no worker has taken for so long is taken by none.
+UNTAKEN_FOR: Final = timedelta(seconds=10)
+_PLANS: Final = {"plan", "load_page", "abandon_lane"}
+
+
+def untaken(description: WorkflowExecutionDescription, now: datetime) -> Waiting | None:
+    """That no worker takes an activity of the request, where that is so: its workflow cannot know."""
+    for pending in description.raw_description.pending_activities:
+        waits = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+        since = pending.scheduled_time.ToDatetime(UTC)
+        if waits and pending.attempt <= 1 and now - since > UNTAKEN_FOR:
+            role = "plan" if pending.activity_type.name in _PLANS else "send"
+            return Waiting(
+                reason=f"no worker ({role}) takes its work: start one with `headgate worker`", cause="no_worker"
+            )
+    return None
 
 
 class UnknownRequest(InvalidRequest):
@@ -211,9 +231,10 @@ class TemporalService:
             if description.status is WorkflowExecutionStatus.RUNNING:
                 raise
             return _last_known(request_id, description)
-        if description.status is WorkflowExecutionStatus.RUNNING:
-            return view
-        return view.model_copy(update={"state": _ended_as(description)})
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            return view.model_copy(update={"state": _ended_as(description)})
+        missing = untaken(description, datetime.now(UTC))
+        return view.model_copy(update={"waiting": missing}) if missing else view
 
     async def over(self, request_id: str) -> State | None:
         """How the request ended; None while it runs. Asks no worker."""

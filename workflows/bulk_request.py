@@ -53,6 +53,8 @@ with workflow.unsafe.imports_passed_through():
 ASK_EVERY_NS = SECOND_NS
 SILENCE_NS = 30 * SECOND_NS
 SHOW_EVERY_NS = SECOND_NS
+#: A request whose next token is so far away waits, once its calls have ended; before that it goes on as fast as it may.
+WAITS_NS = 2 * SECOND_NS
 LATENCY_CHANGED_NS = 100_000_000
 #: With so few lanes a round's wait for a token that came back is noticed.
 FEW_LANES = 8
@@ -113,6 +115,7 @@ class BulkRequestWorkflow(Steered):
         self._asked_ns = 0
         self._asked_lead_ns = 0
         self._heard_ns = 0
+        self._far = False
         self._valid_for_ns = 300_000_000
         self._allowance = 64
         self._draining = False
@@ -280,6 +283,8 @@ class BulkRequestWorkflow(Steered):
                 self._back, self._unsettled = [], []
             if grant.standing is not None:
                 self._standing = grant.standing
+                far = not grant.tokens or grant.standing.until_ns > now + WAITS_NS
+                self._far = bool(grant.standing.reason) and far
                 self._allowance = grant.standing.allowance
                 self._progress.promise(grant.standing, now)
             if not grant.tokens or arrival == "again":
@@ -606,7 +611,10 @@ class BulkRequestWorkflow(Steered):
             return "completed"
         if self.steering.paused_by:
             return "paused"
-        return "waiting" if self._standing.reason and not self._lanes.calling else "running"
+        return "waiting" if self._far and not self._lanes.calling else "running"
+
+    def _over_or_cancelled(self) -> bool:
+        return self._finished() or bool(self.steering.cancelled_by)
 
     def _finished(self) -> bool:
         settled = self._progress.succeeded + self._progress.failed
@@ -617,7 +625,7 @@ class BulkRequestWorkflow(Steered):
             return Waiting(reason=f"paused by {self.steering.paused_by}", cause="paused")
         if self._plan is None:
             return Waiting(reason="planning", cause="planning")
-        if self._state() != "waiting":
+        if self._over_or_cancelled():
             return Waiting()
         ends = self._standing.until_ns
         return Waiting(
@@ -626,7 +634,7 @@ class BulkRequestWorkflow(Steered):
 
     def _show(self, now: int, *, at_once: bool = False) -> None:
         """Refresh what the Web UI shows: at a change of what is said, else once a second; what is indexed more seldom."""
-        shown = (self._state(), self.steering.priority, self._why(now))
+        shown = (self._state(), self.steering.priority, self._why(now).reason)
         if shown != self._shown:
             self.steering.version += bool(self._shown)
             at_once, self._shown = True, shown

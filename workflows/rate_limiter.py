@@ -76,13 +76,16 @@ class RateLimiterWorkflow:
                 self._tell(holder, self._limiter.message(now, lease))
             if now - self._told_ns >= STANDING_EVERY_NS:
                 self._told_ns = now
-                for holder, grant in self._limiter.standings(now, retries=self._release >= 1).items():
+                for holder, grant in self._limiter.standings(now, hungry=self._release < 1).items():
                     self._tell(holder, grant)
             if now - self._shown_ns >= OBSERVE_EVERY_NS:
                 self._shown_ns = now
                 self._show(now)
             self._woken = False
-            await self._rest(self._limiter.next_round(now), now)
+            until = self._limiter.next_round(now)
+            if self._release >= 1 and self._limiter.looks_again():
+                until = min(NEVER_NS if until is None else until, self._told_ns + STANDING_EVERY_NS)
+            await self._rest(until, now)
         # A server drops an outgoing signal whose sender's run has closed (design section 4, point 8).
         await workflow.wait_condition(lambda: not self._outgoing and workflow.all_handlers_finished())
         workflow.continue_as_new(

@@ -196,12 +196,13 @@ def test_a_message_has_its_lease_and_tells_how_the_holder_stands_while_that_is_n
     assert grant.tokens == {lane: tuple(sorted(at for n, at, *_ in lease.held if n == lane)) for lane in (1, 2)}
     assert grant.reads == (2,)
     assert grant.standing is not None
-    assert (grant.standing.reason, grant.standing.ahead, grant.standing.allowance) == ("", 0, 64)
-    limiter.waiters["a"].standing = grant.standing.model_copy(update={"reason": "behind 9 other requests"})
-    later = NOW + 2 * SECOND_NS
-    again = limiter.message(later, limiter.grant(later)["a"])
-    assert again.standing is not None
-    assert again.standing.reason == ""
+    assert (grant.standing.ahead, grant.standing.allowance) == (0, 64)
+    assert (grant.standing.reason, grant.standing.cause) == ("user u1 is at its 30 writes a minute", "quota")
+    told = [grant]
+    for later in range(NOW, NOW + 10 * SECOND_NS, SECOND_NS):
+        told += [limiter.message(later, lease) for lease in limiter.grant(later).values()]
+    assert told[-1].standing is not None
+    assert told[-1].standing.reason == ""
 
 
 def test_a_token_handed_back_is_free_at_once_and_wanted_again() -> None:
