@@ -25,6 +25,7 @@ from headgate.progress import instant
 from starter.calling import Caller, calling
 from starter.limiting import checked
 from starter.looking import Json
+from starter.selection import Selection
 from starter.surroundings import Surroundings, of, waiting_for
 from starter.users import chosen_user, user_names
 
@@ -97,7 +98,7 @@ async def _clean(
     failure: HeadgateError | None = None
 
     async def idle() -> bool:
-        return all([row.closed_at is not None async for row in service.requests({}, 10_000)])
+        return not [row async for row in service.requests(Selection(is_open=True, limit=1))]
 
     for name in await _wanted(known, spreadsheet):
         try:

@@ -16,6 +16,7 @@ from headgate.errors import InvalidRequest
 from headgate.models import State
 from starter.following import exit_code, follow, follow_on
 from starter.render import progress_line, progress_panel, requests_table
+from starter.selection import InState, Limit, OfOwner, OfPriority, OfProject, OlderThan, Selection, selection
 from starter.service import UnknownRequest
 from starter.surroundings import Surroundings, of, waiting_for
 
@@ -64,31 +65,35 @@ async def _watch(surroundings: Surroundings, request_id: str, *, as_json: bool) 
 
 def list_command(
     context: typer.Context,
-    state: Annotated[State | None, typer.Option(help="Only requests in this state.")] = None,
-    project: Annotated[str | None, typer.Option(help="Only requests of this project.")] = None,
-    owner: Annotated[str | None, typer.Option(help="Only requests of this owner.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the youngest first.")] = 100,
+    owner: OfOwner = None,
+    state: InState = None,
+    priority: OfPriority = None,
+    project: OfProject = None,
+    older_than: OlderThan = None,
+    limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
     """Requests, the youngest first; with --json one object a line.
 
-    Example: headgate list --state running --project demo
+    Beyond --limit those that ended longest ago are left out. With --state waiting each running request is asked.
+
+    Example: headgate list --state running --project demo --older-than 2h
     """
-    wished = {"HeadgateState": state, "HeadgateProject": project, "HeadgateOwner": owner}
-    filters = {attribute: value for attribute, value in wished.items() if value is not None}
-    waiting_for(_list(of(context), filters, limit, as_json=as_json))
+    chosen = selection(owner=owner, state=state, priority=priority, project=project, older_than=older_than, limit=limit)
+    waiting_for(_list(of(context), chosen, as_json=as_json))
 
 
-async def _list(surroundings: Surroundings, filters: dict[str, str], limit: int, *, as_json: bool) -> None:
+async def _list(surroundings: Surroundings, chosen: Selection, *, as_json: bool) -> None:
     service = await surroundings.service()
-    rows = [row async for row in service.requests(filters, limit)]
+    rows = [row async for row in service.requests(chosen)]
+    rows.sort(key=lambda row: row.started_at, reverse=True)
     if as_json:
         for row in rows:
             surroundings.answer(asdict(row))
     elif rows:
         surroundings.out.print(requests_table(rows))
     else:
-        surroundings.say("no requests" if not filters else "no requests like that")
+        surroundings.say("no requests like that" if chosen.narrows else "no requests")
 
 
 def results_command(

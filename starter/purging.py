@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Sequence
 from typing import Annotated, Final
@@ -14,23 +13,14 @@ from activities.purging import Kept, all_kept, kept, purge
 from activities.store import Store
 from headgate.errors import InvalidRequest
 from starter.looking import Json
+from starter.selection import age_s
 from starter.service import Service, UnknownRequest
 from starter.surroundings import Surroundings, of, waiting_for
 
-_AGE: Final = re.compile(r"([1-9][0-9]{0,5})([hdw])")
-_UNIT_S: Final = {"h": 3_600, "d": 86_400, "w": 604_800}
 _REMAINS: Final = (
     "what remains: the history on the Temporal server until the namespace's retention ends, "
     "and what was written to the spreadsheets"
 )
-
-
-def age_s(said: str) -> int:
-    """Seconds of an age such as 12h, 30d or 8w."""
-    found = _AGE.fullmatch(said.strip())
-    if found is None:
-        raise InvalidRequest(f"--older-than {said[:20]!r} must be a number with h, d or w, such as 30d")
-    return int(found[1]) * _UNIT_S[found[2]]
 
 
 async def purgeable(service: Service, store: Store, request_id: str) -> Kept:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, Protocol, TypeVar, cast
 
@@ -39,6 +39,7 @@ from headgate.models import (
     Waiting,
 )
 from starter import connection
+from starter.selection import Selection
 from workflows import names
 from workflows.limiter_start import CONFIGURE, last_settings, signal_with_start_limiter
 
@@ -122,7 +123,7 @@ class Service(Protocol):
 
     async def ended(self, request_id: str, within_s: float) -> bool: ...
 
-    def requests(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[RequestRow]: ...
+    def requests(self, selection: Selection) -> AsyncIterator[RequestRow]: ...
 
     async def control(self, request_id: str, action: Action, control: Control) -> str: ...
 
@@ -267,16 +268,30 @@ class TemporalService:
             return True
         return True
 
-    async def requests(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[RequestRow]:
-        """Requests, the youngest first, whose search attributes equal the filters."""
-        clauses = [f'WorkflowType = "{names.BULK_REQUEST_TYPE}"']
-        clauses += [f'{attribute} = "{_quoted(value)}"' for attribute, value in filters.items()]
+    async def requests(self, selection: Selection) -> AsyncIterator[RequestRow]:
+        """The requests that are meant, open ones before those that are over. Whether one waits its worker has to be asked."""
+        query, found = selection.query(datetime.now(UTC)), 0
+        asks = selection.state == "waiting"
         with connection.rpc_errors(self._client):
-            async for execution in self._client.list_workflows(
-                " AND ".join(clauses), limit=limit, rpc_timeout=connection.RPC_TIMEOUT
-            ):
-                if execution.status is not WorkflowExecutionStatus.CONTINUED_AS_NEW:
-                    yield _row(execution)
+            try:
+                async for execution in self._client.list_workflows(
+                    query, page_size=min(selection.limit, _PAGE), rpc_timeout=connection.RPC_TIMEOUT
+                ):
+                    row = _row(execution)
+                    if not selection.fits(row.owner, row.project):
+                        continue
+                    if asks:
+                        if (await self.progress(row.id)).state != "waiting":
+                            continue
+                        row = replace(row, state="waiting")
+                    yield row
+                    found += 1
+                    if found == selection.limit:
+                        return
+            except RPCError as error:
+                if error.status is RPCStatusCode.INVALID_ARGUMENT and "Headgate" in error.message:
+                    raise InvalidRequest(_NOT_INDEXED) from error
+                raise
 
     async def control(self, request_id: str, action: Action, control: Control) -> str:
         """The command is recorded in the request's history; it acts as soon as a worker runs. Returns the workflow's id."""
@@ -355,6 +370,11 @@ _PRIORITY: Final = SearchAttributeKey.for_keyword("HeadgatePriority")
 _OWNER: Final = SearchAttributeKey.for_keyword("HeadgateOwner")
 _PROJECT: Final = SearchAttributeKey.for_keyword("HeadgateProject")
 _PERCENT: Final = SearchAttributeKey.for_int("HeadgatePercent")
+_SUBMITTED_AT: Final = SearchAttributeKey.for_datetime("HeadgateSubmittedAt")
+_PAGE: Final = 1_000
+_NOT_INDEXED: Final = (
+    "this namespace does not index requests by that yet: submit one, or `headgate doctor` says what is missing"
+)
 
 
 def _search_attributes(request: BulkRequest) -> TypedSearchAttributes:
@@ -365,6 +385,7 @@ def _search_attributes(request: BulkRequest) -> TypedSearchAttributes:
             SearchAttributePair(_OWNER, request.owner),
             SearchAttributePair(_PROJECT, request.project),
             SearchAttributePair(_PERCENT, 0),
+            SearchAttributePair(_SUBMITTED_AT, datetime.now(UTC)),
         ]
     )
 
@@ -376,8 +397,10 @@ def _ended_as(execution: WorkflowExecution) -> State:
 
 def _state(execution: WorkflowExecution) -> str:
     """The state as far as visibility knows it; how Temporal ended the run beats what the run last said."""
-    said = execution.typed_search_attributes.get(_STATE) or "running"
-    if execution.status in (None, WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
+    said = execution.typed_search_attributes.get(_STATE)
+    if execution.status in (None, WorkflowExecutionStatus.RUNNING):
+        return said or "running"
+    if execution.status is WorkflowExecutionStatus.COMPLETED and said:
         return said
     return _ended_as(execution)
 
@@ -392,7 +415,7 @@ def _row(execution: WorkflowExecution) -> RequestRow:
         owner=attributes.get(_OWNER) or "",
         project=attributes.get(_PROJECT) or "",
         percent=attributes.get(_PERCENT) or 0,
-        started_at=execution.start_time.isoformat(timespec="seconds"),
+        started_at=(attributes.get(_SUBMITTED_AT) or execution.start_time).isoformat(timespec="seconds"),
         closed_at=execution.close_time.isoformat(timespec="seconds") if execution.close_time else None,
     )
 
@@ -409,7 +432,3 @@ def _last_known(request_id: str, execution: WorkflowExecution) -> ProgressView:
         operations=OperationCounts(),
         calls=CallCounts(),
     )
-
-
-def _quoted(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"')

@@ -22,6 +22,7 @@ SEARCH_ATTRIBUTES: Final[dict[str, str]] = {
     "HeadgateOwner": "Keyword",
     "HeadgateProject": "Keyword",
     "HeadgatePercent": "Int",
+    "HeadgateSubmittedAt": "Datetime",
 }
 
 

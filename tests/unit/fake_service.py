@@ -23,6 +23,7 @@ from headgate.models import (
     State,
 )
 from starter import cli
+from starter.selection import Selection
 from starter.service import Action, RequestRow, Service, Submitted, UnknownRequest, changed, fingerprint
 from starter.surroundings import Surroundings
 
@@ -56,7 +57,7 @@ class FakeService:
     summaries: list[str] = field(default_factory=list)
     controls: list[tuple[str, Action, Control]] = field(default_factory=list)
     limiter_controls: list[tuple[str, str, Control]] = field(default_factory=list)
-    filters: Mapping[str, str] = field(default_factory=dict)
+    selected: list[Selection] = field(default_factory=list)
     settings: LimiterSettings = field(default_factory=LimiterSettings)
     state: State | None = "completed"
     known: tuple[str, ...] = ("r1",)
@@ -90,9 +91,9 @@ class FakeService:
     async def ended(self, request_id: str, within_s: float) -> bool:
         return False
 
-    async def requests(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[RequestRow]:
-        self.filters = filters
-        for row in self.rows[:limit]:
+    async def requests(self, selection: Selection) -> AsyncIterator[RequestRow]:
+        self.selected.append(selection)
+        for row in self.rows[: selection.limit]:
             yield row
 
     async def control(self, request_id: str, action: Action, control: Control) -> str:

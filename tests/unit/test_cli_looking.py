@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from headgate.errors import Unreachable
 from headgate.models import ProgressView, Waiting
 from starter.following import follow
+from starter.selection import Selection
 from starter.service import NoWorker, RequestRow
 from tests.unit.fake_service import FakeService, one_sentence, ran, view
 
@@ -129,8 +131,24 @@ def test_list_as_json_is_an_object_a_line() -> None:
 
 def test_list_filters_by_search_attributes() -> None:
     service = FakeService()
-    ran("list", "--state", "running", "--project", "p", service=service)
-    assert service.filters == {"HeadgateState": "running", "HeadgateProject": "p"}
+    narrowed = ("--state", "running", "--project", "p", "--owner", "team", "--priority", "low", "--older-than", "2h")
+    ran("list", *narrowed, "--limit", "7", service=service)
+    assert service.selected == [
+        Selection(state="running", project="p", owner="team", priority="low", older_than_s=7_200, limit=7)
+    ]
+
+
+def test_list_shows_the_youngest_first() -> None:
+    older = replace(ROW, id="r0", started_at="2026-11-22T10:00:00+00:00")
+    found = ran("list", "--json", service=FakeService(rows=[older, ROW]))
+    assert [document["id"] for document in found.documents] == ["r1", "r0"]
+
+
+@pytest.mark.parametrize("age", ["soon", "2", "2y", "-2h", "0h", ""])
+def test_an_age_that_is_none_is_a_mistake(age: str) -> None:
+    found = ran("list", "--older-than", age)
+    assert found.code == 2
+    assert one_sentence(found.err)
 
 
 def test_results_of_an_unknown_request_are_a_mistake(tmp_path: Path) -> None:

@@ -15,9 +15,7 @@ from activities.leftovers import leftovers
 from activities.purging import kept, purge
 from activities.results import Results, read_results
 from activities.store import Store
-from headgate.errors import InvalidRequest
 from headgate.models import BatchDone, State
-from starter.purging import age_s
 from starter.service import UnknownRequest
 from tests.unit.fake_service import FakeService, Ran, lines, one_sentence, ran
 from tests.unit.test_plan_activity import append, planned, submitted
@@ -165,14 +163,3 @@ def test_what_cannot_be_purged_is_a_mistake(folder: Path, arguments: tuple[str, 
     assert found.code == 2
     assert one_sentence(found.err)
     assert len(there(folder)) == 4
-
-
-@pytest.mark.parametrize(("said", "seconds"), [("12h", 43_200), ("30d", 2_592_000), ("8w", 4_838_400)])
-def test_ages(said: str, seconds: int) -> None:
-    assert age_s(said) == seconds
-
-
-@pytest.mark.parametrize("said", ["", "30", "0d", "-1d", "1.5d", "d", "30 days", "9999999d"])
-def test_what_is_no_age(said: str) -> None:
-    with pytest.raises(InvalidRequest, match="30d"):
-        age_s(said)
