@@ -29,6 +29,8 @@ BENCHMARKS = (
     "hostile",
     "peers",
     "million",
+    "control",
+    "eta",
 )
 
 
