@@ -3,9 +3,10 @@
 Google's default quotas, calls of 1.2 s, 100 operations a call so that the request runs long enough. Commands are updates, sent
 as `headgate pause` and the others send them; each instant is that before the command is sent. From the emulator's ledger:
 seconds to the last call after a pause or a cancellation, to the first one after a resume while nobody else wants the quota,
-and, beside a rival with a backlog, to the first of ten calls of which six are those of whoever is to go first now
-(bar for each: 2 s at p99). From the request's histories: events in the first 2.5 s from a pause, and events while it is paused
-(0), for the million and for a hundredth of it: the same, whatever the size.
+and, beside a rival with a backlog, until ten calls begin of which six are those of whoever is to go first now: to the last call
+before them, and to their first (which also waits for quota, where an urgent request has run ahead of the pace). The bar is
+2 s at p99; for the new order that of the last call in the old one. From the request's histories: events in the first 2.5 s from a pause, and events while it is paused
+(0), for the million and for a tenth of it: the same, whatever the size.
 """
 
 from __future__ import annotations
@@ -98,16 +99,17 @@ async def measure(size: int, cycles: int) -> dict[str, Any]:
         events = await _events(running, request_id)
     ours, others = _arrivals(ledger, "million-"), _arrivals(ledger, "rival-")
     pauses, resumes = commands.at["pause"][:cycles], commands.at["resume"]
+    lowered = commands.at["reprioritise low"][1:]
     offset = time.time() - time.monotonic()
     stamps = [at - offset for at in events]
     return {
         "operations": size,
         "last_call_after_pause_s": percentiles([_last(ours, p, r) for p, r in zip(pauses, resumes, strict=True)]),
         "first_call_after_resume_s": percentiles([_first(ours, r) for r in resumes]),
-        "new_order_after_reprioritise_s": percentiles(
-            [_ordered(ours, others, at) for at in raised]
-            + [_ordered(others, ours, at) for at in commands.at["reprioritise low"][1:]]
-        ),
+        "old_order_lasts_after_raise_s": percentiles([_ordered(ours, others, at)[0] for at in raised]),
+        "old_order_lasts_after_lowering_s": percentiles([_ordered(others, ours, at)[0] for at in lowered]),
+        "first_in_new_order_after_raise_s": percentiles([_ordered(ours, others, at)[1] for at in raised]),
+        "first_in_new_order_after_lowering_s": percentiles([_ordered(others, ours, at)[1] for at in lowered]),
         "last_call_after_cancel_s": _last(ours, cancelled, ended),
         "over_after_cancel_s": ended - cancelled,
         "answers_s": percentiles(commands.answered_s),
@@ -148,13 +150,13 @@ def _first(times: Sequence[float], since: float) -> float:
     return times[place] - since if place < len(times) else float("inf")
 
 
-def _ordered(first: Sequence[float], others: Sequence[float], since: float) -> float:
-    """Seconds to the first of ten arrivals of which six are of those that are to go first."""
+def _ordered(first: Sequence[float], others: Sequence[float], since: float) -> tuple[float, float]:
+    """Seconds to the last arrival before, and to the first one of, ten of which six are of those that are to go first."""
     merged = sorted([(at, True) for at in first if at >= since] + [(at, False) for at in others if at >= since])
     for place in range(len(merged) - CALLS):
         if sum(ours for _, ours in merged[place : place + CALLS]) >= MOST:
-            return merged[place][0] - since
-    return float("inf")
+            return merged[place - 1][0] - since if place else 0.0, merged[place][0] - since
+    return float("inf"), float("inf")
 
 
 def _count(stamps: Sequence[float], start: float, end: float) -> int:
@@ -171,10 +173,10 @@ async def _events(running: Rig, request_id: str) -> list[float]:
 
 
 async def main(size: int = 1_000_000, minutes: float = 14.0) -> dict[str, Any]:
-    """The size given, and a hundredth of it for comparison; `minutes` is how long commands are sent for the large one."""
+    """The size given, and a tenth of it for comparison; `minutes` is how long commands are sent for the large one."""
     cycles = max(2, int(minutes * 60 / (PAUSED_S + GOES_S + 2 * ORDERED_S)))
     return {
         "large": await measure(size, cycles),
-        "small": await measure(max(20_000, size // 100), 5),
+        "small": await measure(max(100_000, size // 10), 5),
         "bars": {"p99_s": BAR_S, "events_while_paused": 0},
     }
