@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -50,6 +51,7 @@ from activities.results import Results
 from activities.sending import Sender
 from activities.store import Store
 from activities.webhook import Webhook
+from headgate import senders
 from headgate.errors import InvalidRequest
 from headgate.models import Settlement
 from headgate.settings import Settings
@@ -152,7 +154,7 @@ async def run_role(role: str, roles: Mapping[str, Callable[[Client], Worker]] = 
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, asked.set)
     runtime = measured(Settings.from_environ(os.environ).metrics_bound_to([*roles].index(role)))
-    client = await unless(asked, connected(runtime))
+    client = await unless(asked, connected(runtime, senders.worker(role, os.getpid(), socket.gethostname())))
     if client is None:
         return
     worker = roles[role](client)
@@ -183,8 +185,8 @@ def measured(address: str | None) -> Runtime | None:
     return runtime
 
 
-async def connected(runtime: Runtime | None = None) -> Client:
-    """A client of the configured server; a server that cannot be reached is waited for."""
+async def connected(runtime: Runtime | None = None, identity: str | None = None) -> Client:
+    """A client of the configured server, under this name in every history; a server that cannot be reached is waited for."""
     config = ClientConfig.load_client_connect_config()
     config.setdefault("target_host", DEFAULT_ADDRESS)
     address = config["target_host"]
@@ -192,7 +194,9 @@ async def connected(runtime: Runtime | None = None) -> Client:
     while True:
         try:
             async with asyncio.timeout(10):
-                client = await Client.connect(**config, data_converter=pydantic_data_converter, runtime=runtime)
+                client = await Client.connect(
+                    **config, data_converter=pydantic_data_converter, runtime=runtime, identity=identity
+                )
                 await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
         except (RuntimeError, RPCError, TimeoutError) as error:
             if time.monotonic() >= say_at:

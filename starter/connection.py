@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import os
+import socket
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
@@ -18,6 +20,7 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.errors import HeadgateError, InvalidRequest, Unreachable
+from headgate.senders import sender
 from workflows.names import SEARCH_ATTRIBUTES
 
 DEFAULT_ADDRESS: Final = "localhost:7233"
@@ -37,13 +40,23 @@ async def connect(address: str | None = None, *, within_s: float = CONNECT_WITHI
     address = config.setdefault("target_host", DEFAULT_ADDRESS) or DEFAULT_ADDRESS
     try:
         async with asyncio.timeout(within_s):
-            return await Client.connect(data_converter=pydantic_data_converter, runtime=_quiet_runtime(), **config)
+            return await Client.connect(
+                data_converter=pydantic_data_converter,
+                runtime=_quiet_runtime(),
+                identity=sender(person(os.environ), socket.gethostname()),
+                **config,
+            )
     except (RuntimeError, OSError, RPCError, TimeoutError) as error:
         if isinstance(error, RPCError) and error.status in _REFUSED:
             raise InvalidRequest(f"the Temporal server at {address} refuses these credentials") from error
         raise Unreachable(
             f"no Temporal server answers at {address}: start one with `headgate server`, or set TEMPORAL_ADDRESS"
         ) from error
+
+
+def person(environ: Mapping[str, str]) -> str:
+    """Who sits at this computer, as far as it says; "" where it does not."""
+    return environ.get("USER") or environ.get("USERNAME") or ""
 
 
 @cache

@@ -138,7 +138,7 @@ def resume_command(context: typer.Context, project: Project, by: By = None, as_j
 async def _control(
     surroundings: Surroundings, project: str, action: Literal["pause", "resume"], by: str | None, *, as_json: bool
 ) -> None:
-    control = Control(by=by or surroundings.environ.get("USER", ""))
+    control = Control(by=by or surroundings.person)
     await (await surroundings.service()).limiter_control(checked(project), action, control)
     if as_json:
         surroundings.answer({"project": project, "action": action})

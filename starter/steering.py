@@ -52,9 +52,8 @@ def reprioritise_command(
 async def _steer(
     surroundings: Surroundings, request_id: str, action: Action, *, to: Priority | None = None, as_json: bool
 ) -> None:
-    by = surroundings.environ.get("USER") or surroundings.environ.get("USERNAME") or ""
     service = await surroundings.service()
-    workflow_id = await service.control(request_id, action, Control(to=to, by=by))
+    workflow_id = await service.control(request_id, action, Control(to=to, by=surroundings.person))
     if as_json:
         surroundings.answer({"id": request_id, "workflow_id": workflow_id, "asked": action})
     else:

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from headgate.settings import Settings
-from starter.connection import connect
+from starter.connection import connect, person
 from starter.service import Service, TemporalService
 
 Result = TypeVar("Result")
@@ -39,6 +39,11 @@ class Surroundings:
     def settings(self) -> Settings:
         """The project's settings, read once."""
         return Settings.from_environ(self.environ)
+
+    @property
+    def person(self) -> str:
+        """Who commands are from, unless they say something else."""
+        return person(self.environ)
 
     def say(self, sentence: str) -> None:
         """One line for the person, never for the program that reads the answer."""
