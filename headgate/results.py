@@ -45,12 +45,14 @@ class BatchCounts:
 
 
 MOST_KINDS = 8
-_PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\d[\d,]*")
+#: What tells two reasons of one kind apart: quoted and bracketed text, and numbers. An apostrophe in a word is no quote; a text in
+#: double quotes may hold others behind a backslash; what was clipped has no closing quote.
+_PARTICULAR = re.compile(r"""(?<!\w)'(?:.*?'(?!\w)|.*$)|"(?:\\.|[^"\\])*(?:"|\\?$)|\[[^\]]*\]|\d[\d,]*""", re.DOTALL)
 
 
-def kind_of_reason(reason: str) -> str:
+def kind_of_reason(reason: str, most: int = 80) -> str:
     """The reason without its particulars, so that those of one kind can be counted together."""
-    return _PARTICULAR.sub("…", reason)[:80]
+    return _PARTICULAR.sub("…", reason)[:most]
 
 
 def counted(results: Iterable[OperationResult]) -> BatchCounts:
