@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 from headgate.errors import HeadgateError
-from headgate.models import Control, Priority, SteeringCheckpoint
+from headgate.models import BulkCheckpoint, Control, Priority, SteeringCheckpoint
 
 Command = Literal["pause", "resume", "reprioritise", "cancel", "retry_failed"]
 PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
@@ -132,6 +132,14 @@ class Steering:
             version=self.version,
             answers=dict(self.answers),
         )
+
+    @classmethod
+    def carried(cls, kept: BulkCheckpoint) -> Steering:
+        """What people have said to the runs before, also of a release that kept it in other fields."""
+        older = SteeringCheckpoint(
+            priority=kept.priority, paused_by=kept.paused_by, cancelled_by=kept.cancelled_by, forgiven=kept.forgiven
+        )
+        return cls.restore(kept.steering or older)
 
     @classmethod
     def restore(cls, kept: SteeringCheckpoint) -> Steering:

@@ -36,7 +36,6 @@ with workflow.unsafe.imports_passed_through():
         Settlement,
         Standing,
         State,
-        SteeringCheckpoint,
         Throttling,
         TokenRequest,
         Unused,
@@ -86,15 +85,7 @@ class BulkRequestWorkflow(Steered):
         self._lanes.restore(kept.lanes)
         self._lanes.finished = kept.lanes_done
         self._abandoning: dict[int, str] = dict(kept.abandoning)
-        self.steering = Steering.restore(
-            kept.steering
-            or SteeringCheckpoint(
-                priority=kept.priority,
-                paused_by=kept.paused_by,
-                cancelled_by=kept.cancelled_by,
-                forgiven=kept.forgiven,
-            )
-        )
+        self.steering = Steering.carried(kept)
         self._sequence = kept.sequence
         self._seen = Seen(kept.epoch, kept.last_grant)
         self._progress = Progress.restore(kept.progress)
