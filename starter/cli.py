@@ -18,7 +18,19 @@ import typer
 from typer.exceptions import TyperException
 
 from headgate.errors import HeadgateError, InvalidRequest
-from starter import fencing, limiting, looking, preview, purging, retrying, serving, steering, submitting, verifying
+from starter import (
+    auditing,
+    fencing,
+    limiting,
+    looking,
+    preview,
+    purging,
+    retrying,
+    serving,
+    steering,
+    submitting,
+    verifying,
+)
 from starter.surroundings import Surroundings
 
 DONE: Final = 0
@@ -41,6 +53,7 @@ app.command("status")(looking.status_command)
 app.command("watch")(looking.watch_command)
 app.command("list")(looking.list_command)
 app.command("results")(looking.results_command)
+app.command("history")(auditing.history_command)
 app.command("pause")(steering.pause_command)
 app.command("resume")(steering.resume_command)
 app.command("cancel")(steering.cancel_command)

@@ -28,6 +28,7 @@ from activities.results import Outcome, read_results
 from activities.store import Store
 from activities.streams import each, joined
 from headgate.errors import InvalidRequest
+from headgate.facts import Entry
 from headgate.models import Operation, Order, Priority, ProgressView
 from headgate.settings import Settings
 from starter.connection import connect
@@ -117,6 +118,10 @@ class BulkRequests:
         state = await self._service.over(request_id)
         async for result in read_results(self._store, request_id, outcome, closed=state in ("cancelled", "failed")):
             yield result
+
+    def history(self, request_id: str, *, follow: bool = False) -> AsyncIterator[Entry]:
+        """Who did what and when, as `headgate history` says it; with `follow` until the request is over."""
+        return self._service.history(request_id, follow=follow)
 
     async def retry_failed(
         self, request_id: str, *, include_unknown: bool = False, include_unprocessed: bool = False

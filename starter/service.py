@@ -24,7 +24,9 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from headgate.audit import Audit
 from headgate.errors import InvalidRequest, Unreachable
+from headgate.facts import Entry
 from headgate.models import (
     BulkInput,
     BulkRequest,
@@ -39,6 +41,7 @@ from headgate.models import (
     Waiting,
 )
 from starter import connection
+from starter.history import history_facts
 from starter.selection import Selection
 from workflows import names
 from workflows.limiter_start import CONFIGURE, last_settings, signal_with_start_limiter
@@ -124,6 +127,8 @@ class Service(Protocol):
     async def ended(self, request_id: str, within_s: float) -> bool: ...
 
     def requests(self, selection: Selection) -> AsyncIterator[RequestRow]: ...
+
+    def history(self, request_id: str, *, follow: bool = False) -> AsyncIterator[Entry]: ...
 
     async def control(self, request_id: str, action: Action, control: Control) -> str: ...
 
@@ -292,6 +297,24 @@ class TemporalService:
                 if error.status is RPCStatusCode.INVALID_ARGUMENT and "Headgate" in error.message:
                     raise InvalidRequest(_NOT_INDEXED) from error
                 raise
+
+    async def history(self, request_id: str, *, follow: bool = False) -> AsyncIterator[Entry]:
+        """Who did what and when, in the order of the request's history; with `follow` until it is over. Asks no worker."""
+        audit = Audit()
+        with connection.rpc_errors(self._client):
+            try:
+                async for fact in history_facts(self._client, names.bulk_request_id(request_id), follow=follow):
+                    for entry in audit.fold(fact):
+                        yield entry
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND or "amespace" in error.message:
+                    raise
+                raise UnknownRequest(
+                    f"the server has no history of request {request_id!r}: it was never submitted, "
+                    "or it ended longer ago than the namespace keeps histories"
+                ) from error
+        for entry in audit.unanswered():
+            yield entry
 
     async def control(self, request_id: str, action: Action, control: Control) -> str:
         """The command is recorded in the request's history; it acts as soon as a worker runs. Returns the workflow's id."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 from benchmarks.rig import PROJECT, Rig, Setting, rig, worst_windows
+from headgate.senders import sender
+from starter import connection
 from tests.eventually import eventually
 
 SETTING = Setting(per_project=60, per_user=30, window=5, spacing=0.05, latency_ms=30, users=3)
@@ -65,6 +68,33 @@ async def test_submit_status_and_results_keep_their_shape(running: Rig) -> None:
     told = [json.loads(line) for line in (await headgate(running, "results", "shape", "--json")).stdout.splitlines()]
     assert [set(result) for result in told] == [{"id", "line", "outcome", "applied", "reason", "reply"}] * 3
     assert (await headgate(running, "results", "shape", "--outcome", "failed", "--json")).stdout == b""
+
+
+async def test_the_history_of_a_request_that_is_over_says_who_submitted_it(
+    running: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One object a line from the submission to the end; and what workers did is signed by their roles."""
+    monkeypatch.setitem(running.environ, "USER", "eve")
+    arguments = ("submit", "-", "--project", PROJECT, "--user", "u0", "--id", "told", "--wait")
+    await headgate(running, *arguments, stdin=lines(append("h1", "alpha"), b"{not json"), expect=1)
+    told = [json.loads(line) for line in (await headgate(running, "history", "told", "--json")).stdout.splitlines()]
+    assert [entry["kind"] for entry in told if entry["kind"] != "progress"] == [
+        "submitted",
+        "planned",
+        "dead_letters",
+        "state",
+        "ended",
+    ]
+    assert all({"at", "kind", "by", "says", "so_far", "run", "event"} <= set(entry) for entry in told)
+    assert (told[0]["sender"], told[0]["by"]) == (sender("eve", socket.gethostname()), "eve")
+    assert told[-1]["operations"] == {"total": 2, "succeeded": 1, "failed": 1, "unprocessed": 0}
+    client = await connection.connect(running.environ["TEMPORAL_ADDRESS"])
+    signed = {
+        event.activity_task_started_event_attributes.identity.partition("/")[0]
+        async for event in client.get_workflow_handle("bulk/told").fetch_history_events()
+        if event.HasField("activity_task_started_event_attributes")
+    }
+    assert signed == {"worker-plan", "worker-send"}
 
 
 async def test_the_same_request_twice_is_one_and_other_content_is_an_error(running: Rig) -> None:
@@ -120,6 +150,7 @@ async def test_bad_lines_become_dead_letters_and_the_good_lines_run(running: Rig
         (("submit", "-", "--user", "u0"), b"{}\n"),
         (("status", "no-such-request", "--json"), b""),
         (("results", "no-such-request", "--json"), b""),
+        (("history", "no-such-request", "--json"), b""),
         (("pause", "no-such-request"), b""),
         (("limiter", "show", "--project", "never-seen", "--json"), b""),
         (("limiter", "set", "--project", PROJECT, "--read-per-user", "0"), b""),

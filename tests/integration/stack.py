@@ -157,10 +157,14 @@ class Stack:
 
 @asynccontextmanager
 async def running_stack(client: Client, folder: Path, **options: Any) -> AsyncIterator[Stack]:
-    """A stack on this server; `options` go to the workflow worker."""
+    """A stack on this server. `credentials` is a file (without it a user's name is its token), other options are the workflow
+    worker's."""
+    credentials: Path | None = options.pop("credentials", None)
     async with AsyncExitStack() as parts:
         emulator = await parts.enter_async_context(Emulator(EmulatorSettings(quota=False)))
-        settings = Settings(sheets_url=emulator.url, store=str(folder / "store"), cache_dir=folder)
+        settings = Settings(
+            sheets_url=emulator.url, store=str(folder / "store"), cache_dir=folder, credentials=credentials
+        )
         for made in (
             worker.workflow_worker(client, **options),
             worker.send_worker(client, settings),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from headgate.errors import HeadgateError, InvalidRequest
+from headgate.facts import Entry
 from headgate.models import (
     BulkRequest,
     CallCounts,
@@ -59,6 +60,8 @@ class FakeService:
     limiter_controls: list[tuple[str, str, Control]] = field(default_factory=list)
     selected: list[Selection] = field(default_factory=list)
     settings: LimiterSettings = field(default_factory=LimiterSettings)
+    entries: list[Entry] = field(default_factory=list)
+    followed: bool = False
     state: State | None = "completed"
     known: tuple[str, ...] = ("r1",)
 
@@ -95,6 +98,12 @@ class FakeService:
         self.selected.append(selection)
         for row in self.rows[: selection.limit]:
             yield row
+
+    async def history(self, request_id: str, *, follow: bool = False) -> AsyncIterator[Entry]:
+        self._must_know(request_id)
+        self.followed = follow
+        for entry in self.entries:
+            yield entry
 
     async def control(self, request_id: str, action: Action, control: Control) -> str:
         self._must_know(request_id)
