@@ -46,6 +46,7 @@ with workflow.unsafe.imports_passed_through():
     from headgate.request_details import details
     from headgate.seen import Seen
     from headgate.steering import Steering
+    from headgate.summaries import giving_up, sending, sending_again
     from workflows import names, policies
     from workflows.steered import Steered
 
@@ -331,7 +332,11 @@ class BulkRequestWorkflow(Steered):
 
     async def _make_plan(self) -> None:
         plan = await workflow.execute_activity(
-            "plan", self._request, result_type=PlanSummary, summary="plan", **policies.PLAN
+            "plan",
+            self._request,
+            result_type=PlanSummary,
+            summary=f"plan {self._request.input_bytes:,} bytes of operations",
+            **policies.PLAN,
         )
         self._progress.planned(plan, workflow.time_ns())
         self._plan = plan
@@ -346,12 +351,11 @@ class BulkRequestWorkflow(Steered):
             granted_ns=granted_ns,
         )
         number = self._lanes.begun(sendings)
-        calls = sum(len(s.batches) for s in sendings)
         report = await workflow.execute_activity(
             "send_lease",
             order,
             result_type=LeaseReport,
-            summary=f"{calls} calls in {len(sendings)} lanes",
+            summary=sending(sendings),
             **policies.SEND,
         )
         self._lanes.ended(number)
@@ -363,7 +367,7 @@ class BulkRequestWorkflow(Steered):
                 "resend_batch",
                 order,
                 result_type=ResendReport,
-                summary=f"batch {order.batch} of lane {number} again",
+                summary=sending_again(order),
                 **policies.RESEND,
             )
             self._resent.append((number, report))
@@ -380,7 +384,7 @@ class BulkRequestWorkflow(Steered):
         """Fail what is left of a lane that cannot go on, without a call."""
         order = AbandonLane(request=self._request, lane=entry, batch=entry.first_batch + position, reason=reason)
         done = await workflow.execute_activity(
-            "abandon_lane", order, result_type=BatchDone, summary=f"lane {entry.lane} cannot go on", **policies.PLAN
+            "abandon_lane", order, result_type=BatchDone, summary=giving_up(order), **policies.PLAN
         )
         lane = self._lanes.active[entry.lane]
         self._progress.passed(entry.user, lane.left)

@@ -1,0 +1,45 @@
+"""The line that the Web UI shows of an activity: it says for whom, and no server refuses it."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headgate.models import AbandonLane, LaneEntry, ResendBatch
+from headgate.summaries import giving_up, sending, sending_again
+from tests.unit.history_events import REQUEST, lease
+
+#: What a Temporal server takes by default.
+REFUSED_BEYOND = 400
+ENTRY = LaneEntry(lane=3, kind="write", user="bot", spreadsheet="orders", first_batch=0, batches=9, operations=9)
+
+
+def test_a_lane_alone_is_named() -> None:
+    assert sending(lease(7, batches=(0, 1)).lanes) == "2 calls: user7 to sheet7"
+    assert sending(lease(7).lanes) == "1 call: user7 to sheet7"
+    assert sending(lease(1, 2, 3).lanes) == "3 calls in 3 lanes"
+
+
+def test_a_batch_and_a_lane_that_cannot_go_on_are_named() -> None:
+    again = ResendBatch(request=REQUEST, holder="bulk/r1", lane=ENTRY, batch=4)
+    assert sending_again(again) == "batch 4 again: bot to orders"
+    reason = "user 'bot' may not do this"
+    assert giving_up(AbandonLane(request=REQUEST, lane=ENTRY, batch=4, reason=reason)) == (
+        "fail lane 3 from batch 4 on: user … may not do this"
+    )
+
+
+@settings(deadline=None)
+@given(st.text(max_size=500), st.text(max_size=500))
+def test_no_server_refuses_it(name: str, reason: str) -> None:
+    entry = ENTRY.model_copy(update={"spreadsheet": name, "user": name})
+    (lane,) = lease(1).lanes
+    for said in (
+        sending((lane.model_copy(update={"spreadsheet": name, "user": name}),)),
+        sending_again(ResendBatch(request=REQUEST, holder="bulk/r1", lane=entry, batch=4)),
+        giving_up(AbandonLane(request=REQUEST, lane=entry, batch=4, reason=reason)),
+    ):
+        assert len(json.dumps(said, ensure_ascii=False).encode("utf-8", "surrogatepass")) <= REFUSED_BEYOND
+        assert "\n" not in said
