@@ -7,11 +7,13 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import Final, NoReturn
 
 import typer
@@ -30,8 +32,12 @@ from starter import (
     steering,
     submitting,
     verifying,
+    watching,
 )
 from starter.surroundings import Surroundings
+
+#: A sign that the output's encoding has not is written as JSON writes it, so that a document stays whole.
+_ESCAPED: Final = "headgate.escaped"
 
 DONE: Final = 0
 MISTAKE: Final = 2
@@ -50,7 +56,7 @@ app = typer.Typer(
 app.command("submit")(submitting.submit_command)
 app.command("plan")(preview.plan_command)
 app.command("status")(looking.status_command)
-app.command("watch")(looking.watch_command)
+app.command("watch")(watching.watch_command)
 app.command("list")(looking.list_command)
 app.command("results")(looking.results_command)
 app.command("history")(auditing.history_command)
@@ -76,11 +82,24 @@ def main() -> NoReturn:
     `os._exit`, because a short-lived Temporal client crashes in part of its runs while the interpreter finalises
     (temporalio/sdk-python#300): the exit code would be a signal's.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=_ESCAPED)
     code = run(sys.argv[1:], Surroundings())
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), error.end
+
+
+codecs.register_error(_ESCAPED, _escape)
 
 
 def run(arguments: Sequence[str], surroundings: Surroundings) -> int:

@@ -31,9 +31,10 @@ from starter.connection import connect
 from starter.demo_script import OPERATIONS_PER_CALL, SPREADSHEETS, TITLES, USERS, Script
 from starter.devserver import DevServer, claim
 from starter.doctor import QUEUES, TemporalSide
-from starter.following import Lines, follow
-from starter.render import progress_panel
+from starter.following import follow
+from starter.panel import progress_panel
 from starter.service import TemporalService
+from starter.showing import Lines
 from starter.submitting import Wish, submit
 from starter.surroundings import Surroundings
 from starter.verdict import Verdict, buckets_of, judge, verdict_lines
@@ -275,9 +276,11 @@ class Gauge:
 
 async def _watched(console: Console, stage: Stage) -> ProgressView:
     """The request's last view; on a terminal with a panel and the gauge on the way."""
-    if not console.is_terminal:
+    if not console.is_interactive:
         lines = Lines(console)
-        return await follow(stage.service, REQUEST, show=lines.show, note=lines.note)
+        return await follow(
+            stage.service, REQUEST, show=lines.show, note=lambda sentence: lines.note(REQUEST, sentence)
+        )
     gauge = Gauge()
     reading = asyncio.create_task(gauge.read(stage))
     try:

@@ -1,4 +1,4 @@
-"""`headgate status`, `watch`, `list`, `results`: looking changes nothing."""
+"""`headgate status`, `list`, `results`: looking changes nothing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from activities.store import Store
 from headgate import csv_output
 from headgate.errors import InvalidRequest
 from headgate.models import State
-from starter.following import exit_code, follow, follow_on
-from starter.render import progress_line, progress_panel, requests_table
+from starter.listing import requests_lines, requests_table
+from starter.panel import progress_panel
+from starter.render import progress_line
 from starter.selection import InState, Limit, OfOwner, OfPriority, OfProject, OlderThan, Selection, selection
 from starter.service import UnknownRequest
 from starter.surroundings import Surroundings, of, waiting_for
@@ -40,27 +41,6 @@ async def _status(surroundings: Surroundings, request_id: str, *, as_json: bool)
         surroundings.out.print(progress_panel(view))
     else:
         surroundings.text(progress_line(view))
-
-
-def watch_command(context: typer.Context, id_: RequestId, as_json: Json = False) -> None:
-    """Stay with a request until it is over; exit 1 if anything failed.
-
-    Example: headgate watch orders-7
-    """
-    raise typer.Exit(waiting_for(_watch(of(context), id_, as_json=as_json)))
-
-
-async def _watch(surroundings: Surroundings, request_id: str, *, as_json: bool) -> int:
-    service = await surroundings.service()
-    if not as_json:
-        return exit_code(await follow_on(surroundings.out, service, request_id))
-    view = await follow(
-        service,
-        request_id,
-        show=lambda seen: surroundings.answer(seen.model_dump(mode="json")),
-        note=surroundings.say,
-    )
-    return exit_code(view)
 
 
 def list_command(
@@ -90,8 +70,11 @@ async def _list(surroundings: Surroundings, chosen: Selection, *, as_json: bool)
     if as_json:
         for row in rows:
             surroundings.answer(asdict(row))
+    elif rows and surroundings.out.is_terminal:
+        surroundings.out.print(requests_table(rows, surroundings.out.width))
     elif rows:
-        surroundings.out.print(requests_table(rows))
+        for line in requests_lines(rows):
+            surroundings.text(line)
     else:
         surroundings.say("no requests like that" if chosen.narrows else "no requests")
 

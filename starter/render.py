@@ -1,22 +1,16 @@
-"""How a request and a limiter look to a person: one line where output is lines, a panel where it is a terminal."""
+"""How a request and a limiter look to a person in lines, and the words that pictures of them share.
+
+What others said (reasons of an API, owners) is shown as text: it colours nothing, breaks no line, moves no cursor.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
-
 from headgate.models import BucketView, LimiterSettings, LimiterView, ProgressView, WaiterView
-from starter.service import RequestRow
 
 OVER = frozenset({"completed", "cancelled", "failed"})
-_COLOURS = {
+COLOURS = {
     "planning": "cyan",
     "running": "green",
     "waiting": "yellow",
@@ -25,7 +19,6 @@ _COLOURS = {
     "cancelled": "magenta",
     "failed": "bold red",
 }
-_REASONS_SHOWN = 10
 
 
 def percent(view: ProgressView) -> int:
@@ -56,8 +49,13 @@ def progress_line(view: ProgressView) -> str:
 
 def waiting_text(view: ProgressView) -> str:
     """What the request waits for, and until when where that is known."""
-    until = f" until {clock_time(view.waiting.until)}" if view.waiting.until else ""
-    return f"waiting: {view.waiting.reason}{until}"
+    return f"waiting: {reason_text(view)}"
+
+
+def reason_text(view: ProgressView, now: datetime | None = None) -> str:
+    """Why nothing is sent just now, and until when that is so."""
+    until = f" until {clock_time(view.waiting.until, now)}" if view.waiting.until else ""
+    return plain(view.waiting.reason) + until
 
 
 def cached_text(view: ProgressView) -> str:
@@ -65,40 +63,16 @@ def cached_text(view: ProgressView) -> str:
     return f"{view.cached:,} reads from the cache ({view.cache_hit_rate:.0%} of those looked for)"
 
 
-def progress_panel(view: ProgressView, note: str = "") -> RenderableType:
-    """The request as a panel: bar, counts, rate, what it waits for."""
-    counts, calls = view.operations, view.calls
-    head = Text.assemble((view.state, _COLOURS.get(view.state, "")), f"  {percent(view)}%  priority {view.priority}")
-    facts = Table.grid(padding=(0, 2))
-    facts.add_row(
-        "operations",
-        f"{counts.succeeded:,} succeeded, {counts.failed:,} failed, {counts.unprocessed:,} unprocessed, {counts.remaining:,} to go",
-    )
-    facts.add_row("calls", f"{calls.made:,} made of {calls.planned:,} planned, {calls.retried:,} retried")
-    if view.cached:
-        facts.add_row("cache", cached_text(view))
-    if view.state not in OVER:
-        facts.add_row("rate", f"{view.rate_per_minute:,.0f} calls/min")
-        facts.add_row("done", f"about {clock_time(view.eta_at)}" if view.eta_at else "not known yet")
-    if view.waiting.reason:
-        facts.add_row("", Text(waiting_text(view), style="yellow"))
-    for reason, count in _most(view.failures):
-        facts.add_row("failed", Text(f"{count:,} × {reason}", style="red"))
-    if note:
-        facts.add_row("", Text(note, style="yellow"))
-    bar = Padding(ProgressBar(total=max(counts.total, 1), completed=counts.total - counts.remaining), 0)
-    return Panel(Group(head, bar, facts), title=Text(view.id), title_align="left")
+def eta_text(view: ProgressView, now: datetime) -> str:
+    """When it will be done, by the clock and from now on; empty where nobody knows."""
+    left = remaining(view.eta_at, now)
+    return f"about {clock_time(view.eta_at, now)}{f', in {left}' if left else ', any moment'}" if view.eta_at else ""
 
 
-def requests_table(rows: Iterable[RequestRow]) -> Table:
-    """One row a request."""
-    table = Table("id", "state", "done", "priority", "owner", "project", "started", box=None, pad_edge=False)
-    for row in rows:
-        state = Text(row.state, style=_COLOURS.get(row.state, ""))
-        table.add_row(
-            Text(row.id), state, f"{row.percent}%", row.priority, Text(row.owner), Text(row.project), row.started_at
-        )
-    return table
+def remaining(instant: str | None, now: datetime) -> str:
+    """How long until an instant of a view; empty if it has passed, or is not known."""
+    left_s = (datetime.fromisoformat(instant) - now).total_seconds() if instant else 0.0
+    return duration(left_s) if left_s > 0 else ""
 
 
 def settings_lines(settings: LimiterSettings) -> list[str]:
@@ -201,14 +175,15 @@ def duration(span_s: float) -> str:
     return " ".join(part for part in parts[:2] if not part.startswith("0 "))
 
 
-def clock_time(instant: str | None) -> str:
+def clock_time(instant: str | None, now: datetime | None = None) -> str:
     """An instant of a view as a time of day in the reader's zone, with the date unless it is today."""
     if not instant:
         return "-"
     local = datetime.fromisoformat(instant).astimezone()
-    today = datetime.now(UTC).astimezone().date()
+    today = (now or datetime.now(UTC)).astimezone().date()
     return local.strftime("%H:%M:%S" if local.date() == today else "%Y-%m-%d %H:%M")
 
 
-def _most(failures: dict[str, int]) -> list[tuple[str, int]]:
-    return sorted(failures.items(), key=lambda pair: (-pair[1], pair[0]))[:_REASONS_SHOWN]
+def plain(said: str) -> str:
+    """A text without what could break a line or steer a terminal."""
+    return said if said.isprintable() else "".join(sign if sign.isprintable() else " " for sign in said)

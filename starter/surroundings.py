@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TextIO, TypeVar
 
 import typer
 from rich.console import Console
@@ -25,14 +25,19 @@ async def _connect() -> Service:
     return TemporalService(await connect())
 
 
+def _console(stream: TextIO, *, stderr: bool = False) -> Console:
+    """Colour as NO_COLOR, FORCE_COLOR and TERM say it; a picture is redrawn in place on a real terminal only."""
+    return Console(stderr=stderr, highlight=False, force_interactive=None if stream.isatty() else False)
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """`out` carries answers, `err` everything said on the way; both use colour only where the terminal can."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     service: Callable[[], Awaitable[Service]] = _connect
-    out: Console = field(default_factory=lambda: Console(highlight=False))
-    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    out: Console = field(default_factory=lambda: _console(sys.stdout))
+    err: Console = field(default_factory=lambda: _console(sys.stderr, stderr=True))
     stdin: BinaryIO = field(default_factory=lambda: sys.stdin.buffer)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -50,9 +51,13 @@ def view(
 
 @dataclass
 class FakeService:
-    """`Service` from memory: `answers` are progress views or errors in turn, the last one stays."""
+    """`Service` from memory: `answers` are progress views or errors in turn, the last one stays; `of_each` are those of requests
+    that have their own. `asked` are the questions after progress, `pauses` the seconds between two of them."""
 
     answers: list[ProgressView | HeadgateError] = field(default_factory=lambda: [view()])
+    of_each: dict[str, list[ProgressView | HeadgateError]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
     rows: list[RequestRow] = field(default_factory=list)
     submitted: dict[str, BulkRequest] = field(default_factory=dict)
     summaries: list[str] = field(default_factory=list)
@@ -82,7 +87,9 @@ class FakeService:
 
     async def progress(self, request_id: str) -> ProgressView:
         self._must_know(request_id)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.asked.append(request_id)
+        answers = self.of_each.get(request_id, self.answers)
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, HeadgateError):
             raise answer
         return answer
@@ -92,6 +99,8 @@ class FakeService:
         return self.state
 
     async def ended(self, request_id: str, within_s: float) -> bool:
+        self.pauses.append(within_s)
+        await asyncio.sleep(0)
         return False
 
     async def requests(self, selection: Selection) -> AsyncIterator[RequestRow]:
@@ -131,7 +140,7 @@ class FakeService:
         )
 
     def _must_know(self, request_id: str) -> None:
-        if request_id not in self.known and request_id not in self.submitted:
+        if request_id not in (*self.known, *self.submitted, *self.of_each):
             raise UnknownRequest(f"there is no request {request_id!r}")
 
 

@@ -1,18 +1,18 @@
-"""`status`, `watch`, `list`, `results`, and the commands that steer: what they print, and their exit codes."""
+"""`status`, `list`, `results`, and the commands that steer: what they print, and their exit codes."""
 
 from __future__ import annotations
 
-import asyncio
 import csv
-import time
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
-from headgate.errors import Unreachable
-from headgate.models import ProgressView, Waiting
-from starter.following import follow
+from headgate.models import Waiting
+from starter.listing import requests_table
 from starter.selection import Selection
 from starter.service import NoWorker, RequestRow
 from tests.unit.fake_service import FakeService, one_sentence, ran, view
@@ -75,53 +75,29 @@ def test_a_worker_that_does_not_answer_is_said() -> None:
     assert one_sentence(found.err)
 
 
-def test_watch_shows_every_state_and_tells_failure_by_its_exit_code() -> None:
-    service = FakeService([view("planning", succeeded=0), view("running", succeeded=1), view(succeeded=2, failed=1)])
-    found = ran("watch", "r1", service=service)
-    assert [line.split()[1] for line in found.out.splitlines()] == ["planning", "running", "completed"]
-    assert found.code == 1
-
-
-def test_watch_as_json_is_a_view_a_line() -> None:
-    found = ran("watch", "r1", "--json", service=FakeService([view("running", succeeded=1), view()]))
-    assert [document["state"] for document in found.documents] == ["running", "completed"]
-    assert found.code == 0
-
-
-def test_a_cancelled_request_is_no_failure() -> None:
-    assert ran("watch", "r1", service=FakeService([view("cancelled", succeeded=1, unprocessed=2)])).code == 0
-
-
-def test_a_cancelled_request_is_followed_until_its_last_calls_have_ended() -> None:
-    """It says `cancelled` from the moment it is asked; the last word counts what was under way then."""
-    service = FakeService([view("cancelled", succeeded=1), view("cancelled", succeeded=2, unprocessed=1)], state=None)
-
-    def show(seen: ProgressView) -> None:
-        if seen.operations.succeeded == 2:
-            service.state = "cancelled"
-
-    last = asyncio.run(follow(service, "r1", show=show, note=print, every_s=0.0))
-    assert (last.operations.succeeded, last.operations.unprocessed) == (2, 1)
-
-
-def test_following_gives_up_once_everything_has_been_silent() -> None:
-    async def silent() -> None:
-        await follow(
-            FakeService([Unreachable("away")]), "r1", show=print, note=noted.append, every_s=0.0, patience_s=0.2
-        )
-
-    noted: list[str] = []
-    began = time.monotonic()
-    with pytest.raises(Unreachable):
-        asyncio.run(silent())
-    assert 0.2 <= time.monotonic() - began < 10
-    assert len(noted) == 1
-
-
 def test_list_prints_a_row_a_request() -> None:
     found = ran("list", service=FakeService(rows=[ROW]))
     assert found.code == 0
-    assert found.out.splitlines()[1].split()[:4] == ["r1", "running", "40%", "urgent"]
+    assert found.out.splitlines()[1].split()[:3] == ["r1", "running", "40%"]
+    assert found.out.splitlines()[1].split()[-3:] == ["urgent", "team", "p"]
+
+
+def test_an_id_is_whole_in_a_pipe_and_on_a_narrow_terminal() -> None:
+    row = replace(ROW, id="r" * 128, owner="o" * 128)
+    assert "r" * 128 in ran("list", service=FakeService(rows=[row])).out.splitlines()[1]
+    shown = ran("list", service=FakeService(rows=[row]), terminal=True).out
+    assert "".join(line.split()[0] for line in shown.splitlines()[1:]).replace(" ", "").count("r") >= 128
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 100, 200])
+def test_a_list_fits_the_terminal(width: int) -> None:
+    rows = [ROW, replace(ROW, id="night-" * 15, owner="チーム" * 9, project="p" * 60)]
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    console.print(requests_table(rows, width))
+    shown = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(cell_len(line) for line in shown) <= width
+    assert ("チーム" in "".join(shown)) == (width == 200)
+    assert "40%" in "".join(shown) or width < 40
 
 
 def test_list_as_json_is_an_object_a_line() -> None:
