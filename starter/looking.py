@@ -14,6 +14,7 @@ from activities.store import Store
 from headgate import csv_output
 from headgate.errors import InvalidRequest
 from headgate.models import State
+from starter.completing import request_ids
 from starter.listing import requests_lines, requests_table
 from starter.panel import progress_panel
 from starter.render import progress_line
@@ -21,7 +22,9 @@ from starter.selection import InState, Limit, OfOwner, OfPriority, OfProject, Ol
 from starter.service import UnknownRequest
 from starter.surroundings import Surroundings, of, waiting_for
 
-RequestId = Annotated[str, typer.Argument(metavar="ID", help="The request's id, as submit printed it.")]
+RequestId = Annotated[
+    str, typer.Argument(metavar="ID", help="The request's id, as submit printed it.", autocompletion=request_ids)
+]
 Json = Annotated[bool, typer.Option("--json", help="For programs: JSON on the standard output.")]
 
 

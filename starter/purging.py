@@ -12,6 +12,7 @@ import typer
 from activities.purging import Kept, all_kept, kept, purge
 from activities.store import Store
 from headgate.errors import InvalidRequest
+from starter.completing import request_ids
 from starter.looking import Json
 from starter.selection import age_s
 from starter.service import Service, UnknownRequest
@@ -55,7 +56,9 @@ async def aged(service: Service, store: Store, before_s: float) -> tuple[list[Ke
 
 def purge_command(
     context: typer.Context,
-    id_: Annotated[str | None, typer.Argument(metavar="[ID]", help="The request's id.")] = None,
+    id_: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="The request's id.", autocompletion=request_ids)
+    ] = None,
     older_than: Annotated[
         str | None, typer.Option(help="Every request of which nothing was written for so long: 12h, 30d, 8w.")
     ] = None,

@@ -18,7 +18,7 @@ import typer
 
 from headgate.errors import InvalidRequest
 from headgate.models import Priority, State
-from workflows.names import BULK_REQUEST_TYPE
+from workflows.names import BULK_REQUEST_TYPE, bulk_request_id
 
 _AGE: Final = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d|w)")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -41,7 +41,10 @@ Limit = Annotated[int, typer.Option("--limit", min=1, help="At most so many.")]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Requests that have everything that is named here; None and 0 name nothing. `is_open`: only those that are not over."""
+    """Requests that have everything that is named here; None, 0 and "" name nothing. `is_open`: only those that are not over.
+
+    `begins`: how the request's id begins, of the signs that an id may have.
+    """
 
     owner: str | None = None
     state: State | None = None
@@ -49,6 +52,7 @@ class Selection:
     project: str | None = None
     older_than_s: int = 0
     is_open: bool = False
+    begins: str = ""
     limit: int = 100
 
     @property
@@ -65,6 +69,7 @@ class Selection:
         clauses = [f'WorkflowType = "{BULK_REQUEST_TYPE}"', 'ExecutionStatus != "ContinuedAsNew"']
         named = {"HeadgateOwner": self.owner, "HeadgateProject": self.project, "HeadgatePriority": self.priority}
         clauses += [f'{name} = "{value}"' for name, value in named.items() if value is not None and _is_plain(value)]
+        clauses += [f'WorkflowId STARTS_WITH "{bulk_request_id(self.begins)}"'] if self.begins else []
         clauses += [_OPEN] if self.is_open else []
         clauses += [_in_state(self.state)] if self.state else []
         clauses += [_submitted_before(now - timedelta(seconds=self.older_than_s))] if self.older_than_s else []

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from headgate.errors import InvalidRequest
+from starter.completing import request_ids
 from starter.following import LINE_LOOK_EVERY_S, exit_code, follow_all, follow_all_on
 from starter.looking import Json
 from starter.selection import (
@@ -29,7 +30,9 @@ def watch_command(
     context: typer.Context,
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="Ids, as submit printed them; none: all that are open."),
+        typer.Argument(
+            metavar="[ID]...", help="Ids, as submit printed them; none: all that are open.", autocompletion=request_ids
+        ),
     ] = None,
     owner: OfOwner = None,
     state: InState = None,

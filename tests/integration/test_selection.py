@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -16,10 +17,12 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from headgate.errors import InvalidRequest
 from headgate.models import BulkRequest, Priority, State
+from starter.connection import address_of
 from starter.selection import Selection
 from starter.service import RequestRow, TemporalService
 from tests.conftest import StartServer
 from tests.eventually import eventually
+from tests.unit.test_completing import completed
 from workflows import names
 
 QUEUE: Final = "selection"
@@ -144,6 +147,21 @@ async def test_a_limit_takes_open_ones_first(service: TemporalService) -> None:
     open_ones = {name for name, case in CASES.items() if not over(case)}
     rows = await found(service, Selection(project=PROJECT, limit=len(open_ones)))
     assert {row.id for row in rows} == open_ones
+
+
+async def test_ids_are_found_by_how_they_begin(service: TemporalService) -> None:
+    for begins in ("p", "pla", "paused", "plansx"):
+        rows = await found(service, Selection(project=PROJECT, begins=begins))
+        assert {row.id for row in rows} == {name for name in CASES if name.startswith(begins)}
+
+
+async def test_bash_is_offered_the_ids_that_the_server_has(
+    service: TemporalService, temporal_client: Client, tmp_path: Path
+) -> None:
+    assert await found(service, Selection(project=PROJECT))
+    address = address_of(temporal_client)
+    shown = await asyncio.to_thread(completed, "headgate pause sto", tmp_path, TEMPORAL_ADDRESS=address)
+    assert (shown.stdout.split(), shown.stderr) == (["stopping"], "")
 
 
 async def test_a_row_tells_its_submission_not_its_present_run(service: TemporalService) -> None:

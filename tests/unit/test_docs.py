@@ -88,6 +88,9 @@ def parsed(line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
     command = typer.main.get_command(app)
     while isinstance(command, TyperGroup) and words:
+        if words[0].startswith("--"):
+            assert words[0] in {option for parameter in command.params for option in parameter.opts}
+            return
         assert words[0] in command.commands, f"{words[0]} is no command"
         command = command.commands[words.pop(0)]
     if words:  # otherwise a command that running text names
