@@ -11,7 +11,7 @@ import typer
 from headgate.errors import InvalidRequest
 from headgate.models import NAME_PATTERN, Control
 from starter.looking import Json
-from starter.render import limiter_lines, settings_lines
+from starter.render import limiter_lines, plain, settings_lines
 from starter.surroundings import Surroundings, of, waiting_for
 
 limiter = typer.Typer(no_args_is_help=True, help="The token dispenser of a project: its quotas, and how it stands.")
@@ -41,7 +41,7 @@ async def _show(surroundings: Surroundings, project: str, *, as_json: bool) -> N
         surroundings.answer(view.model_dump(mode="json"))
         return
     for line in limiter_lines(view):
-        surroundings.text(line)
+        surroundings.text(plain(line))
 
 
 @limiter.command("set")

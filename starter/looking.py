@@ -17,7 +17,7 @@ from headgate.models import State
 from starter.completing import request_ids
 from starter.listing import requests_lines, requests_table
 from starter.panel import progress_panel
-from starter.render import progress_line
+from starter.render import plain, progress_line
 from starter.selection import InState, Limit, OfOwner, OfPriority, OfProject, OlderThan, Selection, selection
 from starter.service import UnknownRequest
 from starter.surroundings import Surroundings, of, waiting_for
@@ -139,4 +139,4 @@ def _as_json(result: Mapping[str, Any]) -> str:
 def _in_words(result: Mapping[str, Any]) -> str:
     applied = "" if result["applied"] == "yes" else f", applied: {result['applied']}"
     reason = f": {result['reason']}" if result.get("reason") else ""
-    return f"line {result['line']} ({result['id']}) {result['outcome']}{applied}{reason}"
+    return plain(f"line {result['line']} ({result['id']}) {result['outcome']}{applied}{reason}")

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headgate.models import ProgressView
-from starter.render import COLOURS, OVER, cached_text, eta_text, percent, plain, reason_text, remaining
+from starter.render import COLOURS, OVER, cached_text, eta_text, hold, percent, plain, reason_text, remaining
 
 REASONS_SHOWN: Final = 10
 _LABEL: Final = 10
@@ -62,10 +62,9 @@ def progress_panel(
         facts.add_row("rate", f"{view.rate_per_minute:,.0f} calls/min")
     if view.state not in OVER and view.state != "paused":
         facts.add_row("done", eta_text(view, now) or "not known yet")
-    if view.waiting.reason and view.waiting.reason != view.state:
+    if reason := reason_text(view, now):
         left = remaining(view.waiting.until, now)
-        label = "held back" if view.state == "running" else "waiting"
-        facts.add_row(label, Text(reason_text(view, now) + (f" (in {left})" if left else ""), style="yellow"))
+        facts.add_row(hold(view), Text(reason + (f" (in {left})" if left else ""), style="yellow"))
     most = sorted(view.failures.items(), key=lambda pair: (-pair[1], pair[0]))
     for reason, count in most[:reasons]:
         facts.add_row("failed", Text(f"{count:,} × {plain(reason)}", style="red"))

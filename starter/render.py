@@ -43,17 +43,19 @@ def progress_line(view: ProgressView) -> str:
     if view.state not in OVER:
         parts += [f"{view.rate_per_minute:,.0f}/min"] if view.rate_per_minute else []
         parts += [f"done about {clock_time(view.eta_at)}"] if view.eta_at else []
-        parts += [waiting_text(view)] if view.waiting.reason else []
+        parts += [f"{hold(view)}: {reason_text(view)}"] if reason_text(view) else []
     return ", ".join(parts)
 
 
-def waiting_text(view: ProgressView) -> str:
-    """What the request waits for, and until when where that is known."""
-    return f"waiting: {reason_text(view)}"
+def hold(view: ProgressView) -> str:
+    """How to call what holds the request back: while it waits, and while it runs all the same."""
+    return "held back" if view.state == "running" else "waiting"
 
 
 def reason_text(view: ProgressView, now: datetime | None = None) -> str:
-    """Why nothing is sent just now, and until when that is so."""
+    """What holds the request back, and until when that is so; empty where the state says it already."""
+    if view.waiting.reason in ("", view.state):
+        return ""
     until = f" until {clock_time(view.waiting.until, now)}" if view.waiting.until else ""
     return plain(view.waiting.reason) + until
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from headgate.settings import Settings
 from starter.connection import connect, person
+from starter.render import plain
 from starter.service import Service, TemporalService
 
 Result = TypeVar("Result")
@@ -52,7 +53,7 @@ class Surroundings:
 
     def say(self, sentence: str) -> None:
         """One line for the person, never for the program that reads the answer."""
-        self.err.print(sentence, markup=False, soft_wrap=True)
+        self.err.print(plain(sentence), markup=False, soft_wrap=True)
 
     def answer(self, value: object) -> None:
         """One JSON document on one line of the output, there at once."""

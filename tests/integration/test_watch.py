@@ -102,8 +102,8 @@ async def test_two_requests_are_watched_until_both_are_over(stack: Stack) -> Non
     """Bars grow, the verdicts stay, and what they say is what the spreadsheets hold."""
     project = await stack.project()
     stack.spreadsheets("watch-a", "watch-b")
-    good = [append(f"a{n}", "watch-a") for n in range(40)]
-    mixed = [append(f"b{n}", "watch-b", user="other") for n in range(39)] + [{"id": "bad", "op": "upsert"}]
+    good = [append(f"a{n}", "watch-a") for n in range(60)]
+    mixed = [append(f"b{n}", "watch-b", user="other") for n in range(59)] + [{"id": "bad", "op": "upsert"}]
     one = await stack.submit(project, good, operations_per_call=1)
     other = await stack.submit(project, mixed, operations_per_call=1)
     names = [handle.id.removeprefix("bulk/") for handle in (one, other)]
@@ -118,11 +118,11 @@ async def test_two_requests_are_watched_until_both_are_over(stack: Stack) -> Non
         assert percents == sorted(percents)
         assert bars[-1] == max(bars) > 0
     last = "\n".join(frames[-1])
-    assert re.search(rf"{names[0]} +completed +100%.* 40/40 +all succeeded", last)
-    assert re.search(rf"{names[1]} +completed +100%.* 40/40", last)
+    assert re.search(rf"{names[0]} +completed +100%.* 60/60 +all succeeded", last)
+    assert re.search(rf"{names[1]} +completed +100%.* 60/60", last)
     assert "1 failed (" in last
     assert "2 requests: 2 completed" in last
-    assert sum(stack.counted("watch-a", "watch-b").values()) == 79
+    assert sum(stack.counted("watch-a", "watch-b").values()) == 119
     assert max(len(line) for frame in frames for line in frame) <= WIDTH
 
 

@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from headgate.models import Waiting
+from headgate.models import State, Waiting
 from starter.listing import requests_table
 from starter.selection import Selection
 from starter.service import NoWorker, RequestRow
@@ -41,6 +41,22 @@ def test_status_as_json_is_the_progress_view() -> None:
 def test_status_is_one_line_where_output_is_lines() -> None:
     found = ran("status", "r1", service=FakeService([view("running", succeeded=1)]))
     assert found.out == "r1: running 33%, 1 of 3 operations succeeded, 1 of 1 calls\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        ("waiting", "quota", "calls, waiting: quota\n"),
+        ("running", "quota", "calls, held back: quota\n"),
+        ("paused", "paused by ana", "calls, waiting: paused by ana\n"),
+        ("planning", "planning", "calls\n"),
+        ("running", "", "calls\n"),
+    ],
+)
+def test_status_says_what_holds_it_back(state: State, reason: str, said: str) -> None:
+    service = FakeService([view(state, succeeded=1, waiting=Waiting(reason=reason))])
+    assert ran("status", "r1", service=service).out.endswith(said)
+    assert (reason in ran("status", "r1", service=service, terminal=True).out) or not reason
 
 
 def test_status_says_how_many_reads_the_cache_answered() -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from headgate.errors import HeadgateError, Unreachable
 from headgate.models import ProgressView, Waiting
 from starter.following import Pace, exit_code, follow, follow_all, follow_on
+from starter.looking import _in_words
 from starter.selection import Selection
 from starter.service import NoWorker, RequestRow
 from starter.showing import Documents, Lines, Screen
@@ -292,6 +293,15 @@ def test_lines_come_at_a_change_of_state_only_when_nothing_is_due() -> None:
         ["b:", "running"],
         ["a:", "paused"],
     ]
+
+
+def test_what_an_api_said_is_one_line_of_the_results_and_of_an_error() -> None:
+    hostile = "no\nsheet \x1b[2J"
+    result = {"line": 1, "id": "a", "outcome": "failed", "applied": "no", "reason": hostile}
+    assert _in_words(result) == "line 1 (a) failed, applied: no: no sheet  [2J"
+    found = ran("status", "r1", service=Unreachable(hostile))
+    assert one_sentence(found.err)
+    assert "\x1b" not in found.err
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
