@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
@@ -48,6 +49,7 @@ from activities.http import Wire
 from activities.plan import PlanActivities
 from activities.pushback import Pushback
 from activities.results import Results
+from activities.retrying import RetryActivities
 from activities.sending import Sender
 from activities.store import Store
 from activities.webhook import Webhook
@@ -59,6 +61,7 @@ from workflows import names
 from workflows.bulk_request import BulkRequestWorkflow
 from workflows.limiter_start import signal_with_start_limiter, start_limiter
 from workflows.rate_limiter import RateLimiterWorkflow
+from workflows.submitted import submitted
 
 log = logging.getLogger("headgate.worker")
 T = TypeVar("T")
@@ -127,10 +130,11 @@ def plan_worker(client: Client, settings: Settings | None = None) -> Worker:
     users = _credentials(settings).users
     store = Store.open(settings.store)
     plans = PlanActivities(store, None if users is None else frozenset(users), Cache(store))
+    retries = RetryActivities(store, partial(submitted, client))
     return Worker(
         client,
         task_queue=names.PLAN_QUEUE,
-        activities=[plans.plan, plans.load_page, plans.abandon_lane],
+        activities=[plans.plan, plans.load_page, plans.abandon_lane, retries.retry_failed],
         max_concurrent_activities=8,
         graceful_shutdown_timeout=FINISH_WITHIN,
     )

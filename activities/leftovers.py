@@ -1,4 +1,4 @@
-"""What is left over of a request that is over: the lines of its input that are worth handing in once more.
+"""What is left over of a request, over or not: the lines of its input that are worth handing in once more.
 
 1. An operation that succeeded is never taken; one whose effect is unknown, or that was never sent, only if the caller says so.
 2. A line that planning refused would be refused again and is left out; but not one that only lacked its user's credentials.
@@ -21,7 +21,7 @@ from activities.planning import NO_CREDENTIALS
 from activities.results import read_results
 from activities.store import Store
 from headgate.errors import InvalidRequest
-from headgate.models import BulkRequest, State
+from headgate.models import BulkRequest, LeftOut, State
 
 _TAKEN: Final = 1
 _LEFT: Final = 2
@@ -45,6 +45,11 @@ class Leftovers:
     def taken(self) -> int:
         """Operations that are to be handed in again."""
         return self.marks.count(_TAKEN)
+
+    @property
+    def left_out(self) -> LeftOut:
+        """Operations that are not."""
+        return LeftOut(refused=self.refused, unknown=self.unknown, unprocessed=self.unprocessed, retried=self.retried)
 
     async def lines(self) -> AsyncIterator[bytes]:
         """The lines of the operations that are taken, in their order, as they are to be handed in."""
@@ -93,12 +98,12 @@ class Leftovers:
 async def leftovers(
     store: Store,
     request: BulkRequest,
-    state: State,
+    state: State | None,
     *,
     include_unknown: bool = False,
     include_unprocessed: bool = False,
 ) -> Leftovers:
-    """What is worth retrying of a request that ended in this state."""
+    """What is worth retrying of a request that ended in this state; None: of what failed so far in one that runs."""
     left = Leftovers(store, request)
     plan = await find_plan(store, request.id)
     if plan is not None and plan.summary.dead_letters:

@@ -484,6 +484,28 @@ class AbandonLane(Message):
     reason: str
 
 
+class LeftOut(Message):
+    """Operations that a retry does not take, by reason."""
+
+    refused: int = 0
+    unknown: int = 0
+    unprocessed: int = 0
+    retried: int = 0
+
+
+class Retry(Message):
+    """The request that takes what failed in another one: how many operations it has, and what was left out.
+
+    Not `first`: it was started before. `summary` is what people read of it.
+    """
+
+    request: BulkRequest
+    operations: int
+    left_out: LeftOut = LeftOut()
+    first: bool = True
+    summary: str = ""
+
+
 class OperationCounts(Message):
     """Operations by outcome; `remaining` = total - the others."""
 

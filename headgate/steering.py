@@ -30,6 +30,10 @@ class Refused(HeadgateError):
     """The command cannot come true, for the reason that it says."""
 
 
+class NotDone(HeadgateError):
+    """The command was accepted and could not be carried out, for the reason that it says; a new one may try again."""
+
+
 @dataclass(slots=True)
 class Steering:
     """The priority, who has paused or cancelled the request and when (ns), and the answers that were given."""
@@ -61,12 +65,12 @@ class Steering:
         if command == "retry_failed" and not failed:
             raise Refused("nothing has failed so far: nothing to retry")
 
-    def apply(self, command: Command, said: Control, command_id: str, failed: int, now: int) -> str:
-        """What holds from now on, in a sentence; `check` comes first."""
+    def apply(self, command: Command, said: Control, command_id: str, failed: int, now: int, answer: str = "") -> str:
+        """What holds from now on, in a sentence; `check` comes first. Retries are made elsewhere: `answer` says what came of one."""
         if self.known(command_id):
             return self.answers[command_id]
         by = said.by[:LONGEST_NAME] or "someone"
-        answer = self._changed(command, said, by, failed, now)
+        answer = answer or self._changed(command, said, by, failed, now)
         if command_id:
             while len(self.answers) >= ANSWERS_KEPT:
                 del self.answers[next(iter(self.answers))]

@@ -27,7 +27,6 @@ from starter import (
     looking,
     preview,
     purging,
-    retrying,
     serving,
     steering,
     submitting,
@@ -64,7 +63,7 @@ app.command("pause")(steering.pause_command)
 app.command("resume")(steering.resume_command)
 app.command("cancel")(steering.cancel_command)
 app.command("reprioritise")(steering.reprioritise_command)
-app.command("retry-failed")(retrying.retry_failed_command)
+app.command("retry-failed")(steering.retry_failed_command)
 app.command("purge")(purging.purge_command)
 app.add_typer(limiting.limiter, name="limiter")
 app.add_typer(fencing.fences, name="fences")

@@ -11,13 +11,16 @@ Rules:
 1. An operation is a mapping with the fields of a line of JSON Lines; nothing of it is checked here, planning does that.
 2. The iterable is read once, as a stream; one that raises starts nothing.
 3. The same id with the same operations is one request, so a program that was cut off may simply run again.
+4. So is a command of the same `command_id`: it acts once, however often it is said, and is answered as before.
+5. What a request refuses is an InvalidRequest with its sentence; where no worker runs a command is recorded (`heard` is False).
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -29,13 +32,15 @@ from activities.store import Store
 from activities.streams import each, joined
 from headgate.errors import InvalidRequest
 from headgate.facts import Entry
-from headgate.models import Operation, Order, Priority, ProgressView
+from headgate.models import Control, Operation, Order, Priority, ProgressView
 from headgate.settings import Settings
+from starter.commands import Answered
 from starter.connection import connect
 from starter.following import follow
 from starter.purging import purgeable
 from starter.retrying import Retried, retry_failed
-from starter.service import Service, Submitted, TemporalService
+from starter.selection import Selection
+from starter.service import RequestRow, Service, Submitted, TemporalService
 from starter.submitting import Wish, submit
 from starter.users import user_names
 
@@ -63,15 +68,24 @@ async def bulk_requests(
 
 
 class BulkRequests:
-    """What a program asks of its bulk requests; every method may be called from several tasks at once."""
+    """What a program asks of its bulk requests; every method may be called from several tasks at once.
+
+    `store` is one, or where it is: then it is opened when something in it is needed.
+    """
 
     def __init__(
-        self, service: Service, store: Store, known_users: tuple[str, ...] | None = None, *, fences: bool = True
+        self, service: Service, store: Store | str, known_users: tuple[str, ...] | None = None, *, fences: bool = True
     ) -> None:
         self._service = service
-        self._store = store
+        self._opened = store
         self._known_users = known_users
         self._fences = fences
+
+    @property
+    def _store(self) -> Store:
+        if isinstance(self._opened, str):
+            self._opened = Store.open(self._opened)
+        return self._opened
 
     async def submit(
         self,
@@ -109,6 +123,35 @@ class BulkRequests:
         """Where the request stands now."""
         return await self._service.progress(request_id)
 
+    async def watch(self, request_id: str) -> AsyncGenerator[ProgressView, None]:
+        """The request's views, each newer than the one before, asked for at most once a second; the last one is that of its end.
+
+        Who reads slowly misses some. Raises `Unreachable` only after half a minute of silence.
+        """
+        newest: asyncio.Queue[ProgressView] = asyncio.Queue(maxsize=1)
+
+        def show(view: ProgressView) -> None:
+            if newest.full():
+                newest.get_nowait()
+            newest.put_nowait(view)
+
+        following = asyncio.create_task(follow(self._service, request_id, show=show, note=lambda _: None))
+        shown: ProgressView | None = None
+        try:
+            while not following.done():
+                getting = asyncio.create_task(newest.get())
+                await asyncio.wait({getting, following}, return_when=asyncio.FIRST_COMPLETED)
+                if not getting.done():
+                    getting.cancel()
+                elif shown is None or getting.result().version > shown.version:
+                    shown = getting.result()
+                    yield shown
+            if (last := following.result()) != shown:
+                yield last
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
     async def ended(self, request_id: str) -> ProgressView:
         """The request's last view, once it is over; `Unreachable` only after half a minute of silence."""
         return await follow(self._service, request_id, show=lambda _: None, note=lambda _: None)
@@ -123,17 +166,45 @@ class BulkRequests:
         """Who did what and when, as `headgate history` says it; with `follow` until the request is over."""
         return self._service.history(request_id, follow=follow)
 
+    async def pause(self, request_id: str, *, by: str = "", command_id: str = "") -> Answered:
+        """Nothing more is sent until it is resumed; calls under way end."""
+        return await self._service.control(request_id, "pause", Control(by=by, id=command_id))
+
+    async def resume(self, request_id: str, *, by: str = "", command_id: str = "") -> Answered:
+        """It goes on after a pause."""
+        return await self._service.control(request_id, "resume", Control(by=by, id=command_id))
+
+    async def cancel(self, request_id: str, *, by: str = "", command_id: str = "") -> Answered:
+        """It ends: calls under way end, the rest is left unprocessed."""
+        return await self._service.control(request_id, "cancel", Control(by=by, id=command_id))
+
+    async def reprioritise(self, request_id: str, to: Priority, *, by: str = "", command_id: str = "") -> Answered:
+        """It goes first, or last, from now on."""
+        return await self._service.control(request_id, "reprioritise", Control(to=to, by=by, id=command_id))
+
     async def retry_failed(
-        self, request_id: str, *, include_unknown: bool = False, include_unprocessed: bool = False
+        self,
+        request_id: str,
+        *,
+        include_unknown: bool = False,
+        include_unprocessed: bool = False,
+        by: str = "",
+        command_id: str = "",
     ) -> Retried:
-        """A new request of what failed in one that is over, as `headgate retry-failed` makes it."""
+        """A new request of what failed, or of what has failed so far in one that runs, as `headgate retry-failed` makes it."""
         return await retry_failed(
             self._service,
             self._store,
             request_id,
             include_unknown=include_unknown,
             include_unprocessed=include_unprocessed,
+            control=Control(by=by, id=command_id),
         )
+
+    async def list(self, selection: Selection | None = None) -> AsyncGenerator[RequestRow, None]:
+        """The requests that are meant, open ones first; up to a second old. Without a selection the last hundred."""
+        async for row in self._service.requests(selection or Selection()):
+            yield row
 
     async def purge(self, request_id: str) -> None:
         """Nothing of a request that is over is in the store any more. Raises InvalidRequest while it runs."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,6 @@ from temporalio.client import (
     WorkflowHandle,
     WorkflowQueryFailedError,
 )
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -40,20 +38,17 @@ from headgate.models import (
     State,
     Waiting,
 )
-from starter import connection
+from headgate.steering import Command, spoken
+from starter import commands, connection
+from starter.commands import Answered, CommandRefused
 from starter.history import history_facts
 from starter.selection import Selection
 from workflows import names
 from workflows.limiter_start import CONFIGURE, last_settings, signal_with_start_limiter
+from workflows.starting import OWNER, PERCENT, PRIORITY, PROJECT, STATE, SUBMITTED_AT, fingerprint, start_options
+from workflows.submitted import submitted
 
 QUERY_TIMEOUT: Final = timedelta(seconds=10)
-Action = Literal["pause", "resume", "cancel", "reprioritise"]
-_SIGNALS: Final[Mapping[Action, str]] = {
-    "pause": "pause",
-    "resume": "resume",
-    "cancel": "cancel_request",
-    "reprioritise": "reprioritise",
-}
 _ENDED: Final[Mapping[WorkflowExecutionStatus, State]] = {
     WorkflowExecutionStatus.COMPLETED: "completed",
     WorkflowExecutionStatus.CANCELED: "cancelled",
@@ -67,7 +62,7 @@ class NoWorker(Unreachable):
 
 #: An activity that no worker has taken for so long is taken by none.
 UNTAKEN_FOR: Final = timedelta(seconds=10)
-_PLANS: Final = {"plan", "load_page", "abandon_lane"}
+_PLANS: Final = {"plan", "load_page", "abandon_lane", "retry_failed"}
 
 
 def untaken(description: WorkflowExecutionDescription, now: datetime) -> Waiting | None:
@@ -130,7 +125,7 @@ class Service(Protocol):
 
     def history(self, request_id: str, *, follow: bool = False) -> AsyncIterator[Entry]: ...
 
-    async def control(self, request_id: str, action: Action, control: Control) -> str: ...
+    async def control(self, request_id: str, command: Command, control: Control) -> Answered: ...
 
     async def limiter_set(self, project: str, changes: Mapping[str, object]) -> LimiterSettings: ...
 
@@ -153,12 +148,6 @@ def changed(present: LimiterSettings, changes: Mapping[str, object]) -> LimiterS
             f"the floors {said} are more than the whole quota, or less than nothing: lower one of them"
         )
     return settings
-
-
-def fingerprint(request: BulkRequest) -> str:
-    """What makes two requests of one id *the same*: input, project, user, order and cap, and nothing else."""
-    same = [request.input_sha256, request.project, request.user, request.order, request.operations_per_call]
-    return hashlib.sha256(json.dumps(same).encode()).hexdigest()
 
 
 class TemporalService:
@@ -189,13 +178,8 @@ class TemporalService:
                 await self._client.start_workflow(
                     names.BULK_REQUEST_TYPE,
                     BulkInput(request=request, indexed=indexed, release=names.RELEASE),
-                    id=names.bulk_request_id(request.id),
-                    task_queue=names.WORKFLOW_QUEUE,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    memo={"fingerprint": fingerprint(request)},
-                    search_attributes=_search_attributes(request) if indexed else None,
-                    static_summary=summary,
                     rpc_timeout=connection.RPC_TIMEOUT,
+                    **start_options(request, summary=summary, indexed=indexed),
                 )
             except RPCError as error:  # attributes that were registered a moment ago are not known everywhere yet
                 if error.status is not RPCStatusCode.INVALID_ARGUMENT or not patience:
@@ -214,15 +198,11 @@ class TemporalService:
 
     async def request(self, request_id: str) -> BulkRequest:
         """What was submitted under this id, as the server remembers it."""
-        unknown = f"there is no request {request_id!r}"
-        described = await self._describe(names.bulk_request_id(request_id), unknown)
-        handle = self._client.get_workflow_handle(described.id, run_id=described.run_id)
         with connection.rpc_errors(self._client):
-            async for event in handle.fetch_history_events(page_size=1):
-                payloads = event.workflow_execution_started_event_attributes.input.payloads
-                start: BulkInput = (await self._client.data_converter.decode(payloads, [BulkInput]))[0]
-                return start.request
-        raise UnknownRequest(unknown)
+            request = await submitted(self._client, request_id)
+        if request is None:
+            raise UnknownRequest(f"there is no request {request_id!r}")
+        return request
 
     async def progress(self, request_id: str) -> ProgressView:
         """Where the request stands: its worker's answer while it runs, its own last word once it is over."""
@@ -316,21 +296,25 @@ class TemporalService:
         for entry in audit.unanswered():
             yield entry
 
-    async def control(self, request_id: str, action: Action, control: Control) -> str:
-        """The command is recorded in the request's history; it acts as soon as a worker runs. Returns the workflow's id."""
-        workflow_id = names.bulk_request_id(request_id)
+    async def control(self, request_id: str, command: Command, control: Control) -> Answered:
+        """The request's answer; where no worker gives one, the command is recorded and acts as soon as one runs.
+
+        The same `control.id` acts once, however often it is said; one is drawn if missing. Raises `CommandRefused`, and
+        InvalidRequest where the request is over or unknown.
+        """
+        if not control.id:
+            control = control.model_copy(update={"id": f"{command}-{secrets.token_hex(8)}"})
         with connection.rpc_errors(self._client):
             try:
-                await self._client.get_workflow_handle(workflow_id).signal(
-                    _SIGNALS[action], control, rpc_timeout=connection.RPC_TIMEOUT
-                )
+                return await commands.tell(self._client, request_id, command, control)
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND or "amespace" in error.message:
                     raise
-                ended = await self._describe(workflow_id, f"there is no request {request_id!r}")
-                state = _ended_as(ended)
-                raise InvalidRequest(f"request {request_id!r} is over ({state}): nothing to {action}") from error
-        return workflow_id
+                state = await self.over(request_id)
+                if state is None:  # what ended was one of its runs
+                    return await commands.tell(self._client, request_id, command, control)
+                sentence = f"request {request_id!r} is over ({state}): nothing to {spoken(command)}"
+                raise CommandRefused(sentence) from error
 
     async def limiter_control(self, project: str, action: Literal["pause", "resume"], control: Control) -> None:
         """The emergency stop of a project, or its end, durably told to its limiter, which is started if need be."""
@@ -388,29 +372,10 @@ class TemporalService:
 
 _SILENT: Final = {RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
 
-_STATE: Final = SearchAttributeKey.for_keyword("HeadgateState")
-_PRIORITY: Final = SearchAttributeKey.for_keyword("HeadgatePriority")
-_OWNER: Final = SearchAttributeKey.for_keyword("HeadgateOwner")
-_PROJECT: Final = SearchAttributeKey.for_keyword("HeadgateProject")
-_PERCENT: Final = SearchAttributeKey.for_int("HeadgatePercent")
-_SUBMITTED_AT: Final = SearchAttributeKey.for_datetime("HeadgateSubmittedAt")
 _PAGE: Final = 1_000
 _NOT_INDEXED: Final = (
     "this namespace does not index requests by that yet: submit one, or `headgate doctor` says what is missing"
 )
-
-
-def _search_attributes(request: BulkRequest) -> TypedSearchAttributes:
-    return TypedSearchAttributes(
-        [
-            SearchAttributePair(_STATE, "planning"),
-            SearchAttributePair(_PRIORITY, request.priority),
-            SearchAttributePair(_OWNER, request.owner),
-            SearchAttributePair(_PROJECT, request.project),
-            SearchAttributePair(_PERCENT, 0),
-            SearchAttributePair(_SUBMITTED_AT, datetime.now(UTC)),
-        ]
-    )
 
 
 def _ended_as(execution: WorkflowExecution) -> State:
@@ -420,7 +385,7 @@ def _ended_as(execution: WorkflowExecution) -> State:
 
 def _state(execution: WorkflowExecution) -> str:
     """The state as far as visibility knows it; how Temporal ended the run beats what the run last said."""
-    said = execution.typed_search_attributes.get(_STATE)
+    said = execution.typed_search_attributes.get(STATE)
     if execution.status in (None, WorkflowExecutionStatus.RUNNING):
         return said or "running"
     if execution.status is WorkflowExecutionStatus.COMPLETED and said:
@@ -434,11 +399,11 @@ def _row(execution: WorkflowExecution) -> RequestRow:
         id=execution.id.removeprefix(names.bulk_request_id("")),
         workflow_id=execution.id,
         state=_state(execution),
-        priority=attributes.get(_PRIORITY) or "",
-        owner=attributes.get(_OWNER) or "",
-        project=attributes.get(_PROJECT) or "",
-        percent=attributes.get(_PERCENT) or 0,
-        started_at=(attributes.get(_SUBMITTED_AT) or execution.start_time).isoformat(timespec="seconds"),
+        priority=attributes.get(PRIORITY) or "",
+        owner=attributes.get(OWNER) or "",
+        project=attributes.get(PROJECT) or "",
+        percent=attributes.get(PERCENT) or 0,
+        started_at=(attributes.get(SUBMITTED_AT) or execution.start_time).isoformat(timespec="seconds"),
         closed_at=execution.close_time.isoformat(timespec="seconds") if execution.close_time else None,
     )
 
@@ -446,12 +411,12 @@ def _row(execution: WorkflowExecution) -> RequestRow:
 def _last_known(request_id: str, execution: WorkflowExecution) -> ProgressView:
     """A view of a request that ended without a last word, while no worker can replay it: its counts are not known."""
     attributes = execution.typed_search_attributes
-    priority = attributes.get(_PRIORITY)
+    priority = attributes.get(PRIORITY)
     return ProgressView(
         id=request_id,
         state=_ended_as(execution),
         priority=priority if priority in ("urgent", "low") else "normal",
-        owner=attributes.get(_OWNER) or "",
+        owner=attributes.get(OWNER) or "",
         operations=OperationCounts(),
         calls=CallCounts(),
     )

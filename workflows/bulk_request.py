@@ -7,7 +7,6 @@ from collections.abc import Coroutine
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -48,6 +47,8 @@ with workflow.unsafe.imports_passed_through():
     from headgate.steering import Steering
     from headgate.summaries import giving_up, sending, sending_again
     from workflows import names, policies
+    from workflows.retrying import retry_failed
+    from workflows.starting import PERCENT, PRIORITY, STATE
     from workflows.steered import Steered
 
 ASK_EVERY_NS = SECOND_NS
@@ -58,9 +59,6 @@ WAITS_NS = 2 * SECOND_NS
 LATENCY_CHANGED_NS = 100_000_000
 #: With so few lanes a round's wait for a token that came back is noticed.
 FEW_LANES = 8
-STATE = SearchAttributeKey.for_keyword("HeadgateState")
-PRIORITY = SearchAttributeKey.for_keyword("HeadgatePriority")
-PERCENT = SearchAttributeKey.for_int("HeadgatePercent")
 
 
 @workflow.defn(name=names.BULK_REQUEST_TYPE)
@@ -87,6 +85,7 @@ class BulkRequestWorkflow(Steered):
         self._lanes.finished = kept.lanes_done
         self._abandoning: dict[int, str] = dict(kept.abandoning)
         self.steering = Steering.carried(kept)
+        self.retrying = asyncio.Lock()
         self._sequence = kept.sequence
         self._seen = Seen(kept.epoch, kept.last_grant)
         self._progress = Progress.restore(kept.progress)
@@ -196,6 +195,9 @@ class BulkRequestWorkflow(Steered):
         self._was_paused = paused
         self._woken = True
 
+    async def retry(self) -> str:
+        return await retry_failed(self._request, indexed=self._indexed)
+
     # --- one step -----------------------------------------------------------------------------------------------------
 
     def _step(self, now: int) -> None:
@@ -216,7 +218,7 @@ class BulkRequestWorkflow(Steered):
                 self._do(self._send(tuple(sendings), self._granted_ns))
             self._resend()
         self._settle(now)
-        if not self._draining and workflow.info().is_continue_as_new_suggested():
+        if not (self._draining or self.retrying.locked()) and workflow.info().is_continue_as_new_suggested():
             self._draining = True
             self._back += self._lanes.hand_back()
             self._settle(now)

@@ -41,6 +41,14 @@ PLAN: Final[dict[str, Any]] = {
     "heartbeat_timeout": timedelta(seconds=30),
     "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)),
 }
+#: Somebody waits for the answer, and the request that retries does not end before it: no longer than this.
+RETRY: Final[dict[str, Any]] = {
+    "task_queue": names.PLAN_QUEUE,
+    "start_to_close_timeout": timedelta(minutes=9),
+    "schedule_to_close_timeout": timedelta(minutes=9),
+    "heartbeat_timeout": timedelta(seconds=30),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
+}
 ASK: Final[dict[str, Any]] = {
     "task_queue": names.SEND_QUEUE,
     "start_to_close_timeout": timedelta(seconds=20),

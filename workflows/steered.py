@@ -5,22 +5,30 @@ Every handler can be called with nothing at all, as a person may from the Web UI
 
 from __future__ import annotations
 
+import asyncio
+
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from headgate.models import Control, State
-    from headgate.steering import Command, Refused, Steering
+    from headgate.steering import Command, NotDone, Refused, Steering
 
 PAUSE = 'Send nothing more until resumed; calls under way end. Needs no data; {"by": "ana"} signs it.'
 RESUME = 'Go on after a pause. Needs no data; {"by": "ana"} signs it.'
 REPRIORITISE = 'Change the priority. Data: {"to": "urgent"}, {"to": "normal"} or {"to": "low"}'
 CANCEL = 'End it: calls under way end, the rest is left unprocessed. Needs no data; {"by": "ana"} signs it.'
+RETRY_FAILED = "What has failed so far goes again, as a request of its own. Needs no data."
 
 
 class Steered:
-    """The commands of a workflow that people steer; it says how it ended, and acts on what `steering` holds once it is woken."""
+    """The commands of a workflow that people steer; it says how it ended, and acts on what `steering` holds once it is woken.
+
+    One retry is made at a time, under the lock `retrying`, so that the same command that comes twice is one retry.
+    """
 
     steering: Steering
+    retrying: asyncio.Lock
 
     def over(self) -> State | None:
         """How it ended; None while it can be steered."""
@@ -32,6 +40,10 @@ class Steered:
 
     def steered(self) -> None:
         """Something was said: act on it."""
+        raise NotImplementedError
+
+    async def retry(self) -> str:
+        """What has failed so far goes again; the sentence says as what. Raises `Refused` and `NotDone`."""
         raise NotImplementedError
 
     # --- signals ------------------------------------------------------------------------------------------------------
@@ -55,6 +67,14 @@ class Steered:
     @workflow.signal(description="Older name of cancel")
     def cancel_request(self, control: Control | None = None) -> None:
         self._said("cancel", control)
+
+    @workflow.signal(description=RETRY_FAILED)
+    async def retry_failed(self, control: Control | None = None) -> None:
+        try:
+            self._check("retry_failed", control)
+            await self._retried(control)
+        except (Refused, NotDone) as why:
+            workflow.logger.info("Command refused", extra={"command": "retry_failed", "why": str(why)})
 
     # --- updates ------------------------------------------------------------------------------------------------------
 
@@ -90,6 +110,17 @@ class Steered:
     def _check_cancel(self, control: Control | None = None) -> None:
         self._check("cancel", control)
 
+    @workflow.update(name="retry_failed", description=RETRY_FAILED)
+    async def retry_failed_and_answer(self, control: Control | None = None) -> str:
+        try:
+            return await self._retried(control)
+        except (Refused, NotDone) as why:
+            raise ApplicationError(str(why), type=type(why).__name__, non_retryable=True) from why
+
+    @retry_failed_and_answer.validator
+    def _check_retry_failed(self, control: Control | None = None) -> None:
+        self._check("retry_failed", control)
+
     # --- what they have in common -------------------------------------------------------------------------------------
 
     def _said(self, command: Command, control: Control | None) -> None:
@@ -110,6 +141,16 @@ class Steered:
         answer = self.steering.apply(command, said, _id(said), self.failed(), workflow.time_ns())
         self.steered()
         return answer
+
+    async def _retried(self, control: Control | None) -> str:
+        said = control or Control()
+        command_id = _id(said)
+        try:
+            async with self.retrying:
+                answer = "" if self.steering.known(command_id) else await self.retry()
+                return self.steering.apply("retry_failed", said, command_id, self.failed(), workflow.time_ns(), answer)
+        finally:
+            self.steered()
 
 
 def _id(said: Control) -> str:

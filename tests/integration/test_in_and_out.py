@@ -17,7 +17,6 @@ import pytest
 
 from emulator.grid import Formula, Sheet
 from headgate.errors import InvalidRequest
-from headgate.models import Control
 from starter.client import BulkRequests
 from starter.connection import address_of
 from starter.service import TemporalService
@@ -146,7 +145,7 @@ async def test_what_failed_is_written_once_when_its_cause_is_gone(stack: Stack, 
     await headgate(stack, "submit", file, *arguments, expect=1)
     stack.emulator.library.spreadsheets["half"].sheets.append(Sheet(77, "Later"))
     made = [await headgate(stack, "retry-failed", "half", "--wait", "--json") for _ in range(2)]
-    assert made[0].stdout == made[1].stdout
+    assert made[0].stdout == made[1].stdout, "the same command twice is one request"
     said = json.loads(made[0].stdout)
     assert (said["id"], said["operations"], said["left_out"]["refused"]) == ("half.retry1", 10, 1)
     shown = stack.emulator.library.shown("half")
@@ -170,13 +169,14 @@ async def test_a_cancelled_request_is_taken_up_again_without_a_row_twice(stack: 
     operations = [append(f"t{n}", "taken-up") for n in range(60)]
     bulk = requests(stack)
     made = await bulk.submit(operations, project=project, user="bot", id="taken-up", operations_per_call=1)
-    service = TemporalService(stack.client)
     await eventually(lambda: len(stack.calls("taken-up")) > 6, timeout=30)
-    with pytest.raises(InvalidRequest, match="not over"):
+    with pytest.raises(InvalidRequest, match="nothing has failed so far"):
         await bulk.retry_failed(made.id)
     with pytest.raises(InvalidRequest, match="not over"):
+        await bulk.retry_failed(made.id, include_unprocessed=True)
+    with pytest.raises(InvalidRequest, match="not over"):
         await bulk.purge(made.id)
-    await service.control(made.id, "cancel", Control(by="test"))
+    await bulk.cancel(made.id, by="test")
     first = await bulk.ended(made.id)
     assert first.operations.unprocessed > 0
     again = await bulk.retry_failed(made.id, include_unprocessed=True)

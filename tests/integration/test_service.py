@@ -12,6 +12,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from headgate.errors import InvalidRequest, Unreachable
 from headgate.models import BulkRequest, Control, LimiterInput, LimiterSettings, Priority, ProgressView
 from starter import connection
+from starter.commands import RECORDED
 from starter.devserver import DevServer
 from starter.doctor import QUEUES, TemporalSide
 from starter.selection import Selection
@@ -77,7 +78,8 @@ async def test_a_question_without_a_worker_ends_in_time(service: TemporalService
 
 async def test_commands_are_recorded_without_a_worker(service: TemporalService, temporal_client: Client) -> None:
     await service.submit(request("svc-paused"), summary="s")
-    await service.control("svc-paused", "pause", Control(by="ana"))
+    answered = await service.control("svc-paused", "pause", Control(by="ana"))
+    assert (answered.sentence, answered.heard) == (RECORDED, False)
     assert await signals(temporal_client.get_workflow_handle("bulk/svc-paused")) == ["pause"]
 
 

@@ -24,10 +24,13 @@ from headgate.models import (
     ProgressView,
     State,
 )
+from headgate.steering import Command
 from starter import cli
+from starter.commands import Answered
 from starter.selection import Selection
-from starter.service import Action, RequestRow, Service, Submitted, UnknownRequest, changed, fingerprint
+from starter.service import RequestRow, Service, Submitted, UnknownRequest, changed
 from starter.surroundings import Surroundings
+from workflows.starting import fingerprint
 
 
 def view(
@@ -61,13 +64,15 @@ class FakeService:
     rows: list[RequestRow] = field(default_factory=list)
     submitted: dict[str, BulkRequest] = field(default_factory=dict)
     summaries: list[str] = field(default_factory=list)
-    controls: list[tuple[str, Action, Control]] = field(default_factory=list)
+    controls: list[tuple[str, Command, Control]] = field(default_factory=list)
+    said: dict[str, str | Answered | HeadgateError] = field(default_factory=dict)
     limiter_controls: list[tuple[str, str, Control]] = field(default_factory=list)
     selected: list[Selection] = field(default_factory=list)
     settings: LimiterSettings = field(default_factory=LimiterSettings)
     entries: list[Entry] = field(default_factory=list)
     followed: bool = False
     state: State | None = "completed"
+    states: list[State | None] = field(default_factory=list)
     known: tuple[str, ...] = ("r1",)
 
     async def submit(self, request: BulkRequest, *, summary: str) -> Submitted:
@@ -96,7 +101,7 @@ class FakeService:
 
     async def over(self, request_id: str) -> State | None:
         self._must_know(request_id)
-        return self.state
+        return self.states.pop(0) if self.states else self.state
 
     async def ended(self, request_id: str, within_s: float) -> bool:
         self.pauses.append(within_s)
@@ -114,10 +119,13 @@ class FakeService:
         for entry in self.entries:
             yield entry
 
-    async def control(self, request_id: str, action: Action, control: Control) -> str:
+    async def control(self, request_id: str, command: Command, control: Control) -> Answered:
         self._must_know(request_id)
-        self.controls.append((request_id, action, control))
-        return f"bulk/{request_id}"
+        self.controls.append((request_id, command, control))
+        said = self.said.get(request_id, f"asked to {command}")
+        if isinstance(said, HeadgateError):
+            raise said
+        return said if isinstance(said, Answered) else Answered(request_id, f"bulk/{request_id}", said)
 
     async def limiter_set(self, project: str, changes: Mapping[str, object]) -> LimiterSettings:
         self.settings = changed(self.settings, changes)
@@ -157,14 +165,25 @@ class Ran:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+class Keyboard(io.BytesIO):
+    """What a person types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def ran(
     *arguments: str | Path,
     service: Service | HeadgateError | None = None,
     environ: Mapping[str, str] | None = None,
     stdin: bytes = b"",
     terminal: bool = False,
+    typed: bool = False,
 ) -> Ran:
-    """The command line, run in this process on a fake service; a `HeadgateError` as service is a server out of reach."""
+    """The command line, run in this process on a fake service; a `HeadgateError` as service is a server out of reach.
+
+    `typed`: a person is there, and types `stdin`.
+    """
 
     async def connected() -> Service:
         if isinstance(service, HeadgateError):
@@ -177,7 +196,7 @@ def ran(
         service=connected,
         out=Console(file=out, force_terminal=terminal, width=100, highlight=False),
         err=Console(file=err, force_terminal=False, highlight=False),
-        stdin=io.BytesIO(stdin),
+        stdin=Keyboard(stdin) if typed else io.BytesIO(stdin),
     )
     code = cli.run([str(argument) for argument in arguments], surroundings)
     return Ran(code, out.getvalue(), err.getvalue())

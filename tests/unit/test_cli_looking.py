@@ -168,22 +168,3 @@ def test_results_as_csv_are_read_back_by_a_csv_reader(tmp_path: Path) -> None:
     none = ran("results", "r1", "--csv", "--outcome", "failed", service=service, environ=environ)
     assert none.out == found.out.splitlines()[0] + "\n"
     assert ran("results", "r1", "--csv", "--json", service=service, environ=environ).code == 2
-
-
-@pytest.mark.parametrize("command", ["pause", "resume", "cancel"])
-def test_steering_says_what_it_asked_for(command: str) -> None:
-    service = FakeService()
-    found = ran(command, "r1", "--json", service=service, environ={"USER": "ana"})
-    assert found.documents == [{"id": "r1", "workflow_id": "bulk/r1", "asked": command}]
-    assert [(action, control.by) for _, action, control in service.controls] == [(command, "ana")]
-
-
-def test_reprioritising_names_the_new_priority() -> None:
-    service = FakeService()
-    assert ran("reprioritise", "r1", "--to", "urgent", service=service).code == 0
-    assert service.controls[0][2].to == "urgent"
-
-
-@pytest.mark.parametrize("arguments", [(), ("--to", "hurry")])
-def test_reprioritising_needs_a_priority(arguments: tuple[str, ...]) -> None:
-    assert ran("reprioritise", "r1", *arguments).code == 2

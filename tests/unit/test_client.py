@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import json
 import re
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from activities.store import Store
 from headgate.apis.sheets.operations import parse_line
 from headgate.errors import InvalidRequest
 from starter.client import BulkRequests, bulk_requests
-from tests.unit.fake_service import FakeService
+from starter.selection import Selection
+from starter.service import UnknownRequest
+from tests.unit.fake_service import FakeService, view
 
 ROW: dict[str, Any] = {
     "id": "a",
@@ -105,16 +109,102 @@ async def test_names_are_checked_first(options: dict[str, Any]) -> None:
         await BulkRequests(FakeService(), Store.open("memory://"), ("ana",)).submit([ROW], **options)
 
 
-def test_the_pages_example_is_python_that_this_release_takes() -> None:
+def test_the_pages_examples_are_python_that_this_release_takes() -> None:
+    """Every block compiles, and every method of the client in it has these arguments."""
     page = (Path(__file__).parents[2] / "docs" / "in-and-out.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    tree = compile(block, "in-and-out.md", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    checked = 0
-    for call in ast.walk(tree):
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
-            method = getattr(BulkRequests, call.func.attr)
-            inspect.signature(method).bind(None, *call.args, **{str(word.arg): 0 for word in call.keywords})
-            checked += 1
-    assert checked == 3
-    assert "bulk_requests" in block
+    checked = []
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        tree = compile(block, "in-and-out.md", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+                method = getattr(BulkRequests, call.func.attr)
+                inspect.signature(method).bind(None, *call.args, **{str(word.arg): 0 for word in call.keywords})
+                checked.append(call.func.attr)
+    assert sorted(checked) == ["ended", "list", "pause", "results", "submit", "watch"]
+    named = set(
+        re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| [^|]*\|$", page, re.MULTILINE)))
+    )
+    assert {name for name in vars(BulkRequests) if not name.startswith("_")} <= named
     assert callable(bulk_requests)
+
+
+def watched(service: FakeService) -> BulkRequests:
+    return BulkRequests(service, "memory://")
+
+
+async def test_watching_shows_what_is_newer_and_ends_with_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeService, "ended", _soon)
+    answers = [view("running", succeeded=n, total=3, version=n) for n in (0, 1, 1, 2)]
+    service = FakeService(answers=[*answers, view("completed", succeeded=3, total=3, version=3)])
+    seen = [one async for one in watched(service).watch("r1")]
+    assert [(one.state, one.version) for one in seen] == [
+        ("running", 0),
+        ("running", 1),
+        ("running", 2),
+        ("completed", 3),
+    ]
+
+
+async def test_watching_what_is_over_is_one_view() -> None:
+    assert [one.state async for one in watched(FakeService(answers=[view("failed", version=9)])).watch("r1")] == [
+        "failed"
+    ]
+
+
+async def test_whoever_reads_slowly_sees_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeService, "ended", _at_once)
+    running = [view("running", version=n) for n in range(50)]
+    service = FakeService(answers=[*running, view("completed", version=50)])
+    seen = []
+    async for one in watched(service).watch("r1"):
+        seen.append(one.version)
+        await asyncio.sleep(0.05)
+    assert seen == [0, 50]
+
+
+async def test_whoever_looks_away_asks_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeService, "ended", _at_once)
+    service = FakeService(answers=[view("running", version=1)])
+    async with aclosing(watched(service).watch("r1")) as views:
+        async for _ in views:
+            break
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert not [task for task in left if "follow" in repr(task.get_coro())]
+
+
+async def test_what_goes_wrong_is_raised_from_the_watch() -> None:
+    with pytest.raises(UnknownRequest):
+        async for _ in watched(FakeService()).watch("nobody"):
+            pass
+
+
+async def test_commands_carry_who_and_under_which_id() -> None:
+    service = FakeService()
+    bulk = BulkRequests(service, "memory://")
+    await bulk.pause("r1", by="ana", command_id="c1")
+    await bulk.resume("r1", by="ana")
+    await bulk.reprioritise("r1", "urgent", command_id="c2")
+    assert (await bulk.cancel("r1")).sentence == "asked to cancel"
+    assert [(command, said.to, said.by, said.id) for _, command, said in service.controls] == [
+        ("pause", None, "ana", "c1"),
+        ("resume", None, "ana", ""),
+        ("reprioritise", "urgent", "", "c2"),
+        ("cancel", None, "", ""),
+    ]
+
+
+async def test_listing_says_which_are_meant() -> None:
+    service = FakeService()
+    assert [row async for row in BulkRequests(service, "memory://").list(Selection(owner="team"))] == []
+    assert [row async for row in BulkRequests(service, "memory://").list()] == []
+    assert service.selected == [Selection(owner="team"), Selection()]
+
+
+async def _at_once(self: FakeService, request_id: str, within_s: float) -> bool:
+    await asyncio.sleep(0)
+    return False
+
+
+async def _soon(self: FakeService, request_id: str, within_s: float) -> bool:
+    await asyncio.sleep(0.01)
+    return False

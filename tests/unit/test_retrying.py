@@ -17,8 +17,10 @@ from activities.manifest import find_plan, need_plan
 from activities.plan import PlanActivities
 from activities.results import Outcome, Results, result_line
 from activities.store import Store
-from headgate.errors import InvalidRequest
-from headgate.models import Applied, BatchDone, BulkRequest, State
+from headgate.errors import InvalidRequest, Unreachable
+from headgate.models import Applied, BatchDone, BulkRequest, LeftOut, Retry, State
+from headgate.retries import heard, said
+from starter.commands import RECORDED, Answered, CommandRefused
 from starter.retrying import Retried, retry_failed
 from tests.unit.fake_service import FakeService, one_sentence, ran
 from tests.unit.test_plan_activity import append, read, submitted
@@ -46,7 +48,7 @@ async def ended(store: Store, lines: list[bytes], outcomes: Outcomes, **settings
     return request
 
 
-async def retried(store: Store, service: FakeService, **options: bool) -> Retried:
+async def retried(store: Store, service: FakeService, **options: Any) -> Retried:
     return await retry_failed(service, store, "r", **options)
 
 
@@ -72,7 +74,7 @@ async def test_what_failed_is_handed_in_again_with_its_ids_and_settings(store: S
     service = over(request, "cancelled")
     made = await retried(store, service)
     assert (made.submitted.id, made.submitted.first, made.operations) == ("r.retry1", True, 2)
-    assert made.left_out == {"refused": 0, "unknown": 1, "unprocessed": 2, "retried": 0}
+    assert made.left_out == LeftOut(unknown=1, unprocessed=2)
     again = service.submitted["r.retry1"]
     changed = {"id", "input_sha256", "input_bytes", "submitted_at_ns", "nonce"}
     assert again.model_dump(exclude=changed) == request.model_dump(exclude=changed)
@@ -104,7 +106,7 @@ async def test_lines_that_were_refused_would_be_refused_again(store: Store) -> N
     lines = [b"{", append(1), append(1), append(3, user="eve"), append(4, op="explode"), append(5)]
     service = over(await ended(store, lines, {"o1": NO, "o5": YES}))
     made = await retried(store, service)
-    assert made.left_out["refused"] == 3
+    assert made.left_out.refused == 3
     assert await lines_of(store, service, "r.retry1") == [lines[1], lines[3]]
 
 
@@ -114,7 +116,7 @@ async def test_what_succeeded_while_planning_is_not_taken(store: Store) -> None:
     refused = await store.get(path) or b""
     await store.put(path, refused + result_line("from-a-cache", 2, "succeeded", "yes", "") + b"\n")
     made = await retried(store, over(request, "cancelled"), include_unprocessed=True)
-    assert (made.operations, made.refused) == (4, 1)
+    assert (made.operations, made.left_out.refused) == (4, 1)
 
 
 async def test_a_line_without_an_id_keeps_the_one_that_it_had(store: Store) -> None:
@@ -177,7 +179,7 @@ async def test_the_command_says_what_it_left_out(store: Store, tmp_path: Path) -
     shown = await asyncio.to_thread(run)
     assert shown.code == 0
     assert shown.out.splitlines() == [
-        "submitted r.retry1 (bulk/r.retry1): 2 operations",
+        "r: 2 operations go again as r.retry1; "
         "left out: 1 of unknown effect (--include-unknown), 2 never sent (--include-unprocessed)",
     ]
     again = await asyncio.to_thread(run, "--json")
@@ -187,6 +189,7 @@ async def test_the_command_says_what_it_left_out(store: Store, tmp_path: Path) -
             "workflow_id": "bulk/r.retry1",
             "operations": 2,
             "left_out": {"refused": 0, "unknown": 1, "unprocessed": 2, "retried": 0},
+            "of": "r",
         }
     ]
 
@@ -197,10 +200,74 @@ async def test_nothing_to_retry_is_a_mistake(store: Store) -> None:
         await retried(store, service)
 
 
-@pytest.mark.parametrize("state", [None, "completed"])
-def test_a_request_that_runs_or_is_unknown_is_a_mistake(tmp_path: Path, state: State | None) -> None:
-    service = FakeService(state=state)
-    found = ran("retry-failed", "r1", service=service, environ={"HEADGATE_STORE": str(tmp_path)})
+async def test_a_request_that_runs_is_asked_itself(tmp_path: Path) -> None:
+    service = FakeService(state=None, said={"r1": "1,200 operations go again as r1.retry2; left out: 1 retried before"})
+    found = await asyncio.to_thread(
+        ran, "retry-failed", "r1", "--json", service=service, environ={"HEADGATE_STORE": str(tmp_path)}
+    )
+    assert found.code == 0, found.err
+    assert [(command, control.to) for _, command, control in service.controls] == [("retry_failed", None)]
+    (document,) = found.documents
+    assert (document["id"], document["operations"], document["of"]) == ("r1.retry2", 1200, "r1")
+    assert not service.submitted
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "says"),
+    [
+        (CommandRefused("nothing has failed so far: nothing to retry"), 2, "headgate: r1: nothing has failed so far"),
+        (Answered("r1", "bulk/r1", RECORDED, heard=False), 3, "headgate: r1: recorded: no worker answers"),
+        (Unreachable("no server"), 3, "headgate: r1: no server"),
+    ],
+)
+def test_a_request_that_runs_may_have_no_answer(tmp_path: Path, said: Any, code: int, says: str) -> None:
+    found = ran(
+        "retry-failed",
+        "r1",
+        service=FakeService(state=None, said={"r1": said}),
+        environ={"HEADGATE_STORE": str(tmp_path)},
+    )
+    assert (found.code, found.out) == (code, "")
+    assert found.err.startswith(says)
+
+
+async def test_a_request_that_ended_meanwhile_is_retried_from_here(store: Store) -> None:
+    """It refused, because it was about to end: by then it is over."""
+    service = over(await ended(store, LINES, MIXED))
+    service.states = [None]
+    service.said = {"r": CommandRefused("the request is over (completed): nothing to retry")}
+    made = await retried(store, service)
+    assert (made.submitted.id, made.operations) == ("r.retry1", 2)
+
+
+@pytest.mark.parametrize("option", ["include_unknown", "include_unprocessed"])
+async def test_what_a_running_request_may_still_send_is_not_retried(store: Store, option: str) -> None:
+    service = FakeService(state=None)
+    with pytest.raises(InvalidRequest, match="not over yet"):
+        await retry_failed(service, store, "r1", **{option: True})  # type: ignore[arg-type]
+    assert not service.controls
+
+
+@pytest.mark.parametrize(
+    "retry",
+    [
+        Retry(request=BulkRequest(id="r.retry1", project="p"), operations=1),
+        Retry(
+            request=BulkRequest(id="a.b@c.retry12", project="p"),
+            operations=1_234_567,
+            first=False,
+            left_out=LeftOut(refused=3),
+        ),
+    ],
+)
+def test_what_is_said_of_a_retry_is_heard(retry: Retry) -> None:
+    assert heard(said(retry)) == (retry.request.id, retry.operations, retry.first)
+    assert heard("paused by ana") is None
+
+
+def test_an_unknown_request_is_a_mistake(tmp_path: Path) -> None:
+    service = FakeService()
+    found = ran("retry-failed", "r9", service=service, environ={"HEADGATE_STORE": str(tmp_path)})
     assert found.code == 2
     assert one_sentence(found.err)
     assert not service.submitted
