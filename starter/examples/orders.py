@@ -8,14 +8,11 @@ Run it twice: it is the same request, and nothing is written twice. Server, work
 from __future__ import annotations
 
 import argparse
-import asyncio
-import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
-from headgate.errors import HeadgateError, InvalidRequest
 from starter.client import bulk_requests
+from starter.examples import run
 
 
 def arguments() -> argparse.Namespace:
@@ -56,20 +53,6 @@ async def hand_in(said: argparse.Namespace) -> int:
         return 1 if view.operations.failed else 0
 
 
-def main() -> int:
-    """The exit code, in headgate's spelling."""
-    try:
-        return asyncio.run(hand_in(arguments()))
-    except HeadgateError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InvalidRequest) else 3
-    except KeyboardInterrupt:
-        return 130
-
-
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Python may crash when it finalises right after talking to Temporal (docs/decisions/the-process-ends-in-one-place.md).
-    os._exit(code)
+    said = arguments()
+    run(lambda: hand_in(said))

@@ -9,15 +9,14 @@ Google for instance from `gcloud auth print-access-token`; the emulator takes th
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
-import sys
 from datetime import timedelta
 
 import httpx
 
-from headgate.errors import HeadgateError, InvalidRequest
+from headgate.errors import Unreachable
 from headgate.models import SECOND_NS
+from starter.examples import run
 from starter.tokens import headgate_tokens
 
 
@@ -57,21 +56,13 @@ async def read(said: argparse.Namespace) -> None:
             print(f"call {token.number} of {said.calls}: token for {at:.3f}, status {answer.status_code}, {rows} rows")
 
 
-def main() -> int:
-    """The exit code, in headgate's spelling."""
+async def main() -> None:
+    """What the API does not answer is said in a sentence."""
     try:
-        asyncio.run(read(arguments()))
-    except (HeadgateError, httpx.HTTPError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InvalidRequest) else 3
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        await read(arguments())
+    except httpx.HTTPError as error:
+        raise Unreachable(f"{type(error).__name__}: {error}") from error
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Python may crash when it finalises right after talking to Temporal (docs/decisions/the-process-ends-in-one-place.md).
-    os._exit(code)
+    run(main)
