@@ -266,6 +266,18 @@ async def test_more_commands_at_once_than_the_server_takes_updates(stack: Stack)
     assert (await asyncio.wait_for(handle.result(), 30)).state == "cancelled"
 
 
+async def insists(requests: BulkRequests, name: str) -> list[Answered]:
+    """Says one command after the other until the request is over, and meets the end of every run that there is."""
+    answers: list[Answered] = []
+    while True:
+        try:
+            answers.append(await requests.reprioritise(name, "low" if len(answers) % 2 else "normal"))
+        except CommandRefused as refused:
+            if "is over" in str(refused):
+                return answers
+            raise
+
+
 async def test_a_command_is_known_in_the_runs_that_follow(start_server: StartServer, tmp_path: Path) -> None:
     """Continued as new every few dozen events, without a cache: pauses and retries of before are answered and not done again."""
     server = await start_server(dynamic_config=["limit.historyCount.suggestContinueAsNew=80"])
@@ -286,6 +298,7 @@ async def test_a_command_is_known_in_the_runs_that_follow(start_server: StartSer
         async def continued() -> bool:
             return (await client.get_workflow_handle(handle.id).describe()).run_id != run
 
+        insisting = asyncio.create_task(insists(requests, name))
         await eventually(continued, timeout=60)
         assert await requests.pause(name, by="ana", command_id="c1") == paused
         await client.get_workflow_handle(handle.id).signal("retry_failed", Control(id="c3"))
@@ -293,6 +306,9 @@ async def test_a_command_is_known_in_the_runs_that_follow(start_server: StartSer
         assert (await stack.view(client.get_workflow_handle(handle.id))).state != "paused"
         view = await asyncio.wait_for(requests.ended(name), 120)
         assert (view.state, view.operations.failed) == ("completed", 9)
+        answers = await insisting
+        assert len(answers) > 10
+        assert all(one.heard for one in answers), "a run that ends keeps no command from the next one"
         assert (await requests.ended(f"{name}.retry1")).operations.succeeded == 5
         assert not await exists(client, f"{name}.retry2")
         rows = written(stack, "long")

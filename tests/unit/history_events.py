@@ -129,5 +129,5 @@ async def _audited(runs: Iterable[Run | Iterable[HistoryEvent]]) -> AsyncIterato
 
 def recorded() -> list[History]:
     """The recorded runs of one bulk request, in their order."""
-    found = sorted(RECORDED.glob("bulk-*.json"))
+    found = sorted(RECORDED.glob("bulk-[0-9].json"))
     return [History(events=WorkflowHistory.from_json("recorded", path.read_text()).events) for path in found]
