@@ -133,10 +133,13 @@ async def _answered(they: Meant, ask: Ask, bulk: BulkRequests, request_id: str) 
 def _show(they: Meant, said: Said) -> None:
     if they.as_json:
         they.surroundings.answer(said.document)
-    elif said.code:
-        they.surroundings.say(f"headgate: {said.line}")
+        return
+    # Who paused it may have any name: it stays one line, and no terminal obeys it.
+    line = "".join(letter if letter.isprintable() else " " for letter in said.line)
+    if said.code:
+        they.surroundings.say(f"headgate: {line}")
     else:
-        they.surroundings.text(said.line)
+        they.surroundings.text(line)
 
 
 async def _confirmed(they: Meant, ids: list[str]) -> None:

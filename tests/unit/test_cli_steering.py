@@ -14,7 +14,7 @@ from starter.commands import RECORDED, Answered, CommandRefused
 from starter.many import MOST, TOGETHER
 from starter.selection import Selection
 from starter.service import RequestRow
-from tests.unit.fake_service import FakeService, one_sentence, ran
+from tests.unit.fake_service import FakeService, one_sentence, ran, view
 
 
 def row(request_id: str) -> RequestRow:
@@ -179,6 +179,24 @@ def test_many_are_asked_side_by_side_and_not_all_at_once() -> None:
     found = ran("pause", *ids, service=service)
     assert found.out.splitlines() == [f"{request_id}: asked to pause" for request_id in ids]
     assert most == TOGETHER
+
+
+def test_a_name_is_not_obeyed_by_the_terminal() -> None:
+    service = several("a", "b", a="paused by \x1b[2Jeve\nb: it goes on", b=CommandRefused("cancelled by \x1b[2Jeve\n"))
+    found = ran("pause", "a", "b", service=service)
+    assert found.out == "a: paused by  [2Jeve b: it goes on\n"
+    assert found.err == "headgate: b: cancelled by  [2Jeve\n"
+
+
+def test_retries_of_several_are_waited_for() -> None:
+    said = {name: f"2 operations go again as {name}.retry1" for name in ("a", "b")}
+    service = several("a", "b", **said)
+    service.known, service.state = ("a", "b", "a.retry1", "b.retry1"), None
+    service.answers = [view(), view(failed=1, succeeded=2)]
+    found = ran("retry-failed", "a", "b", "--wait", service=service, environ={"HEADGATE_STORE": "memory://"})
+    assert found.code == 1, "one of them has a failed operation"
+    assert found.out.splitlines()[:2] == [f"a: {said['a']}", f"b: {said['b']}"]
+    assert ["completed" in line for line in found.out.splitlines()[2:]] == [True, True]
 
 
 def test_no_server_is_one_sentence() -> None:
