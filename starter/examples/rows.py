@@ -1,8 +1,6 @@
-"""Sends the rows of a database to a sheet as they are read, and waits until each has an outcome.
+"""Sends the rows of a database (any iterable will do: a csv.DictReader, an asynchronous generator) to a sheet, and waits.
 
-    python -m starter.examples.rows --database orders.db
-
-Any iterable will do instead: a csv.DictReader, a cursor of another database, an asynchronous generator.
+python -m starter.examples.rows --database orders.db
 """
 
 from __future__ import annotations
