@@ -17,8 +17,8 @@ import typer
 from headgate.errors import HeadgateError, InvalidRequest
 from headgate.steering import Command
 from starter.client import BulkRequests
-from starter.following import exit_code, follow_on
-from starter.render import progress_line
+from starter.following import exit_code, follow_all_on
+from starter.render import plain, progress_line
 from starter.selection import Selection
 from starter.surroundings import Surroundings, of
 
@@ -91,12 +91,14 @@ async def steer(they: Meant, ask: Ask, *, wait: bool = False) -> int:
     all_said = await _told(they, ask, bulk, ids)
     codes = {said.code for said in all_said}
     code = 2 if 2 in codes else max(codes, default=0)  # that one refused is said before that one could not be reached
-    for request_id in [said.follow for said in all_said if wait and said.follow]:
-        view = await follow_on(surroundings.err, service, request_id)
-        if not they.as_json:
+    follow = [said.follow for said in all_said if said.follow]
+    if not wait or not follow:
+        return code
+    views = await follow_all_on(surroundings.err, service, follow)
+    if not they.as_json:
+        for view in views:
             surroundings.text(progress_line(view))
-        code = code or exit_code(view)
-    return code
+    return code or exit_code(views)
 
 
 async def _told(they: Meant, ask: Ask, bulk: BulkRequests, ids: list[str]) -> list[Said]:
@@ -134,12 +136,10 @@ def _show(they: Meant, said: Said) -> None:
     if they.as_json:
         they.surroundings.answer(said.document)
         return
-    # Who paused it may have any name: it stays one line, and no terminal obeys it.
-    line = "".join(letter if letter.isprintable() else " " for letter in said.line)
     if said.code:
-        they.surroundings.say(f"headgate: {line}")
+        they.surroundings.say(f"headgate: {said.line}")
     else:
-        they.surroundings.text(line)
+        they.surroundings.text(plain(said.line))
 
 
 async def _confirmed(they: Meant, ids: list[str]) -> None:

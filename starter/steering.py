@@ -10,13 +10,17 @@ import typer
 from headgate.models import Priority
 from starter.client import BulkRequests
 from starter.commands import Answered
+from starter.completing import request_ids
 from starter.looking import Json
 from starter.many import MOST, Meant, Said, meant, steer
 from starter.retrying import Retried
 from starter.selection import InState, OfOwner, OfPriority, OfProject, OlderThan, Selection, selection
 from starter.surroundings import waiting_for
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Their ids, as submit printed them.")]
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID", help="Their ids, as submit printed them.", autocompletion=request_ids),
+]
 By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who says so; you, if missing.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show which requests are meant.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
