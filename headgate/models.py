@@ -17,6 +17,7 @@ from headgate.alert_messages import AlertEvent as AlertEvent
 from headgate.alert_messages import Readings as Readings
 from headgate.message import SECOND_NS as SECOND_NS
 from headgate.message import Message as Message
+from headgate.notice_messages import NoticeCheckpoint
 
 Kind = Literal["read", "write"]
 Priority = Literal["urgent", "normal", "low"]
@@ -263,6 +264,7 @@ class BulkRequest(Message):
     `max_age_ns`: reads may be served from answers of this age, and their own are kept (0: neither).
     `stop_after`: so many failed operations pause it, and as many more after each resume (0: none do). Without `fences` no write
     carries a mark, and what cannot simply be repeated is not. `grow`: a write beyond a sheet's grid makes the grid larger.
+    `notify` names the key that signs what the receiver is told, whose address is in the store ("": nobody is told).
     """
 
     id: str
@@ -282,6 +284,7 @@ class BulkRequest(Message):
     stop_after: int = 0
     fences: bool = True
     grow: bool = False
+    notify: str = ""
 
 
 Form = Literal["look_up", "fenced", "values_update", "values_append", "read"]
@@ -845,6 +848,7 @@ class SteeringCheckpoint(Message):
     priority: Priority = "normal"
     paused_by: str | None = None
     paused_at_ns: int = 0
+    resumed_by: str = ""
     cancelled_by: str | None = None
     forgiven: int = 0
     version: int = 0
@@ -869,6 +873,7 @@ class BulkCheckpoint(Message):
     forgiven: int = 0
     steering: SteeringCheckpoint | None = None
     lanes_done: int = 0
+    notices: NoticeCheckpoint | None = None
 
 
 class BulkInput(Message):

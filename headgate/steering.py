@@ -36,11 +36,12 @@ class NotDone(HeadgateError):
 
 @dataclass(slots=True)
 class Steering:
-    """The priority, who has paused or cancelled the request and when (ns), and the answers that were given."""
+    """The priority, who has paused, resumed or cancelled the request and when (ns), and the answers that were given."""
 
     priority: Priority = "normal"
     paused_by: str | None = None
     paused_at_ns: int = 0
+    resumed_by: str = ""
     cancelled_by: str | None = None
     forgiven: int = 0
     version: int = 0
@@ -83,7 +84,7 @@ class Steering:
         if command == "resume":
             if self.paused_by is None:
                 return "it is not paused and goes on"
-            self.paused_by, self.forgiven = None, failed
+            self.paused_by, self.resumed_by, self.forgiven = None, by, failed
             self.version += 1
             return "it goes on"
         if command == "reprioritise":
@@ -131,6 +132,7 @@ class Steering:
             priority=self.priority,
             paused_by=self.paused_by,
             paused_at_ns=self.paused_at_ns,
+            resumed_by=self.resumed_by,
             cancelled_by=self.cancelled_by,
             forgiven=self.forgiven,
             version=self.version,
