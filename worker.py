@@ -46,6 +46,7 @@ from activities.clock import ServerClock
 from activities.credentials import Credentials
 from activities.fences import Fences
 from activities.http import Wire
+from activities.notices import NoticeActivities
 from activities.plan import PlanActivities
 from activities.pushback import Pushback
 from activities.results import Results
@@ -60,6 +61,7 @@ from headgate.settings import Settings
 from workflows import names
 from workflows.bulk_request import BulkRequestWorkflow
 from workflows.limiter_start import signal_with_start_limiter, start_limiter
+from workflows.notice import NoticeWorkflow
 from workflows.rate_limiter import RateLimiterWorkflow
 from workflows.submitted import submitted
 
@@ -84,11 +86,11 @@ def sandbox() -> SandboxedWorkflowRunner:
 
 
 def workflow_worker(client: Client, **options: Any) -> Worker:
-    """Decides: bulk requests and limiters."""
+    """Decides: bulk requests, limiters, and who is still to be told."""
     return Worker(
         client,
         task_queue=names.WORKFLOW_QUEUE,
-        workflows=[BulkRequestWorkflow, RateLimiterWorkflow],
+        workflows=[BulkRequestWorkflow, RateLimiterWorkflow, NoticeWorkflow],
         workflow_runner=sandbox(),
         max_concurrent_workflow_tasks=100,
         **options,
@@ -115,10 +117,11 @@ def send_worker(client: Client, settings: Settings | None = None) -> Worker:
 
     calls = CallActivities(sender, Desk(client, clock, names.rate_limiter_id, revive), clock, ask)
     alerts = AlertActivities(None if settings.alert_webhook is None else Webhook.open(settings.alert_webhook))
+    notices = NoticeActivities(store, settings.notify)
     return Worker(
         client,
         task_queue=names.SEND_QUEUE,
-        activities=[calls.send_lease, calls.resend_batch, calls.ask_limiter, alerts.raise_alert],
+        activities=[calls.send_lease, calls.resend_batch, calls.ask_limiter, alerts.raise_alert, notices.notify],
         max_concurrent_activities=500,
         graceful_shutdown_timeout=FINISH_WITHIN,
     )

@@ -1,6 +1,7 @@
 """Where everything lies in the store: the one home of its paths.
 
     requests/<id>/input-<sha256>.jsonl           the operations as they were submitted
+    requests/<id>/notify-<nonce>                 the address that is told what becomes of the request
     requests/<id>/plan/plan.json                 written last: which edition of the plan counts, and its numbers
     requests/<id>/plan/<edition>/batches.jsonl   every planned batch, a line each, in the order of their numbers
     requests/<id>/plan/<edition>/index.bin       where batch n lies in it (`activities.manifest.INDEX_ENTRY`)
@@ -53,6 +54,13 @@ def input_path(request_id: str, sha256: str) -> str:
             f"{sha256[:80]!r} is not a SHA-256 in hexadecimal: store the input first and pass what that returns."
         )
     return f"{request_root(request_id)}/input-{sha256}.jsonl"
+
+
+def notify_path(request_id: str, nonce: str) -> str:
+    """The address that is told what becomes of a request: that of one submission, whoever submits the id again."""
+    if not _NAME.fullmatch(nonce):
+        raise InvalidRequest("A request that notifies somebody needs a nonce of 1 to 128 letters, digits and _ . @ -.")
+    return f"{request_root(request_id)}/notify-{nonce}"
 
 
 def plan_path(request_id: str) -> str:

@@ -20,6 +20,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.leftovers import Leftovers, leftovers
 from activities.manifest import find_plan
+from activities.notices import address_of, keep_address
 from activities.store import Store
 from activities.submission import store_input
 from headgate.errors import InvalidRequest
@@ -76,6 +77,7 @@ async def _planned(store: Store, request_id: str, like: BulkRequest) -> BulkRequ
 
 async def _made(store: Store, request: BulkRequest, new_id: str, left: Leftovers) -> Retry:
     stored = await store_input(store, new_id, left.lines())
+    url = await address_of(store, request.id, request.nonce) if request.notify else None
     again = request.model_copy(
         update={
             "id": new_id,
@@ -83,8 +85,11 @@ async def _made(store: Store, request: BulkRequest, new_id: str, left: Leftovers
             "input_bytes": stored.size,
             "submitted_at_ns": time.time_ns(),
             "nonce": secrets.token_hex(8),
+            "notify": request.notify if url is not None else "",
         }
     )
+    if url is not None:
+        await keep_address(store, again, url)
     summary = f"retry of {request.id} · {stored.lines:,} lines · project {request.project}"
     return Retry(request=again, operations=left.taken, left_out=left.left_out, summary=summary)
 

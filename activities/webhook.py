@@ -17,7 +17,9 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final, Self
@@ -43,6 +45,9 @@ _SPECIAL: Final = tuple(
 #: RFC 6052: what a resolver makes of an IPv4 address for a network that has only IPv6.
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
+#: Threads of their own: a name server that does not answer for a receiver must not hold up who looks up the API's host.
+_LOOK_UPS: Final = ThreadPoolExecutor(8, "webhook-look-up")
+
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
@@ -61,9 +66,22 @@ def is_public(address: str) -> bool:
     return ip.is_global and not special
 
 
+def literal_address(host: str) -> str | None:
+    """The address that a host spells, also in a way that resolvers take and few people know (`127.1`); None: it is a name."""
+    try:
+        return str(ip_address(host.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        pass
+    try:
+        return str(IPv4Address(socket.inet_aton(host)))
+    except (OSError, UnicodeError):
+        return None
+
+
 async def look_up(host: str, port: int) -> Sequence[str]:
     """Every address that the system's resolver has for the host."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_LOOK_UPS, look)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 

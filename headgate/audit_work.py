@@ -24,7 +24,12 @@ from headgate.models import (
 from headgate.tally import Tally
 from headgate.wording import cause, counted, span, words
 
-_DOING: Final = {"plan": "plan", "load_page": "read the plan", "ask_limiter": "ask the limiter"}
+_DOING: Final = {
+    "plan": "plan",
+    "load_page": "read the plan",
+    "ask_limiter": "ask the limiter",
+    "notify": "tell the receiver",
+}
 
 
 @dataclass(slots=True)

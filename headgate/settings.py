@@ -10,6 +10,8 @@
     HEADGATE_ALERT_KEY_FILE        a file with the key that signs what is told there
     HEADGATE_ALERT_KEY_NAME        the key's name, which is told as well; default: the file's name without its ending
     HEADGATE_ALERT_LOOPBACK        1 lets the webhook be on this machine, also without TLS: for tests
+    HEADGATE_NOTIFY_KEYS           a folder with the keys that sign what `submit --notify` asks for, see `activities.keys`
+    HEADGATE_NOTIFY_LOOPBACK       1 lets those receivers be on this machine, also without TLS: for tests
     HEADGATE_METRICS_PORT          Prometheus metrics of the worker's processes, from this port on; default: none
     HEADGATE_METRICS_ADDRESS       the IP address where they are served; default 127.0.0.1
 
@@ -72,6 +74,22 @@ class WebhookSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotifySettings:
+    """The keys that sign what a request's receiver is told, a file for each; without a folder there are none."""
+
+    keys: Path | None = field(default=None, repr=False)
+    loopback: bool = False
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """What these environment variables name."""
+        keys = environ.get("HEADGATE_NOTIFY_KEYS", "")
+        return cls(
+            keys=Path(keys).expanduser() if keys else None, loopback=_yes_or_no(environ, "HEADGATE_NOTIFY_LOOPBACK")
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What holds for this process; an address that would send credentials in the clear is refused."""
 
@@ -82,6 +100,7 @@ class Settings:
     fences: bool = True
     allow_foreign_host: bool = False
     alert_webhook: WebhookSettings | None = None
+    notify: NotifySettings = NotifySettings()
     metrics_port: int | None = None
     metrics_address: str = LOOPBACK
 
@@ -107,6 +126,7 @@ class Settings:
             fences=_yes_or_no(environ, "HEADGATE_FENCES", default=True),
             allow_foreign_host=_yes_or_no(environ, "HEADGATE_ALLOW_FOREIGN_HOST"),
             alert_webhook=WebhookSettings.from_environ(environ),
+            notify=NotifySettings.from_environ(environ),
             metrics_port=_metrics_port(environ),
             metrics_address=_ip_address(environ, "HEADGATE_METRICS_ADDRESS"),
         )
@@ -122,15 +142,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_webhook(url: str, *, loopback: bool = False) -> None:
-    """Raises `InvalidRequest` for an address that no signed message may go to; `loopback` permits this machine."""
-    name = "HEADGATE_ALERT_WEBHOOK"
+def check_webhook(
+    url: str, *, loopback: bool = False, name: str = "HEADGATE_ALERT_WEBHOOK", flag: str = "HEADGATE_ALERT_LOOPBACK"
+) -> None:
+    """Raises `InvalidRequest` for an address that no signed message may go to; `loopback` permits this machine.
+
+    `name` is what the person calls the address, `flag` the variable that would permit this machine.
+    """
     parts = _parts(name, url, "https://alerts.example.com/headgate")
     if parts.username or parts.password or parts.fragment:
         raise InvalidRequest(f"{name} must not hold a user name, a password or a # part: take them out.")
     if is_loopback(parts.hostname or ""):
         if not loopback:
-            raise InvalidRequest(f"{name} names this machine: set HEADGATE_ALERT_LOOPBACK=1 if this is a test.")
+            raise InvalidRequest(f"{name} names this machine: set {flag}=1 if this is a test.")
         if parts.scheme not in {"http", "https"}:
             raise InvalidRequest(f"{name} must start with http:// or https://.")
     elif parts.scheme != "https":

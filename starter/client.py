@@ -33,10 +33,11 @@ from activities.streams import each, joined
 from headgate.errors import InvalidRequest
 from headgate.facts import Entry
 from headgate.models import Control, Operation, Order, Priority, ProgressView
-from headgate.settings import Settings
+from headgate.settings import NotifySettings, Settings
 from starter.commands import Answered
 from starter.connection import connect
 from starter.following import follow
+from starter.notifying import receiver
 from starter.purging import purgeable
 from starter.retrying import Retried, retry_failed
 from starter.selection import Selection
@@ -64,7 +65,8 @@ async def bulk_requests(
     settings = settings or Settings.from_environ(os.environ)
     service = TemporalService(client or await connect())
     users = user_names(settings.credentials)
-    yield BulkRequests(service, Store.open(settings.store), users, fences=settings.fences)
+    store = Store.open(settings.store)
+    yield BulkRequests(service, store, users, fences=settings.fences, notify=settings.notify)
 
 
 class BulkRequests:
@@ -74,12 +76,19 @@ class BulkRequests:
     """
 
     def __init__(
-        self, service: Service, store: Store | str, known_users: tuple[str, ...] | None = None, *, fences: bool = True
+        self,
+        service: Service,
+        store: Store | str,
+        known_users: tuple[str, ...] | None = None,
+        *,
+        fences: bool = True,
+        notify: NotifySettings | None = None,
     ) -> None:
         self._service = service
         self._opened = store
         self._known_users = known_users
         self._fences = fences
+        self._notify = notify or NotifySettings()
 
     @property
     def _store(self) -> Store:
@@ -100,6 +109,8 @@ class BulkRequests:
         operations_per_call: int = 0,
         stop_after: int = 0,
         grow: bool = False,
+        notify: str = "",
+        notify_key: str = "",
     ) -> Submitted:
         """The request, held durably; options as those of `headgate submit`. Raises InvalidRequest for what is no mapping of
         JSON values, naming its place, and for other operations under an id that exists."""
@@ -114,6 +125,7 @@ class BulkRequests:
             stop_after=stop_after,
             grow=grow,
             fences=self._fences,
+            notify=receiver(notify, notify_key, self._notify),
         ).checked()
         return await submit(
             self._service, self._store, wish, joined(_lines(operations), _BLOCK_BYTES), self._known_users, "Python"

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from activities.notices import keep_address
 from activities.store import Store
 from activities.submission import store_input
 from headgate.csv_input import Destination
@@ -28,6 +29,7 @@ from starter.inputs import (
     destination,
     handed_in,
 )
+from starter.notifying import Notify, NotifyKey, Receiver, receiver
 from starter.render import progress_line
 from starter.service import Service, Submitted
 from starter.surroundings import Surroundings, of, waiting_for
@@ -68,6 +70,7 @@ class Wish:
     stop_after: int = 0
     grow: bool = False
     fences: bool = True
+    notify: Receiver | None = None
 
     def checked(self) -> Wish:
         """The wish itself, if every name in it can be one."""
@@ -107,7 +110,10 @@ async def submit(
         stop_after=wish.stop_after,
         grow=wish.grow,
         fences=wish.fences,
+        notify=wish.notify.key if wish.notify is not None else "",
     )
+    if wish.notify is not None:
+        await keep_address(store, request, wish.notify.url)
     summary = f"{name} · {stored.lines:,} lines · project {wish.project}"
     return await service.submit(request, summary=summary)
 
@@ -142,6 +148,8 @@ def submit_command(
     ] = 0,
     stop_after: StopAfter = 0,
     grow: MayGrow = False,
+    notify: Notify = "",
+    notify_key: NotifyKey = "",
     spreadsheet: Spreadsheet = None,
     sheet: SheetTitle = None,
     mode: CsvMode = None,
@@ -168,6 +176,7 @@ def submit_command(
         stop_after=stop_after,
         grow=grow,
         fences=surroundings.settings.fences,
+        notify=receiver(notify, notify_key, surroundings.settings.notify),
     ).checked()
     table = destination(spreadsheet, sheet, mode, types, delimiter, formulas)
     code = waiting_for(_submit(surroundings, file, table, wish, wait=wait, as_json=as_json))

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from headgate.lanes import Folded, Lanes, unused_of
@@ -50,6 +50,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.retrying import retry_failed
     from workflows.starting import PERCENT, PRIORITY, STATE
     from workflows.steered import Steered
+    from workflows.telling import Telling
 
 ASK_EVERY_NS = SECOND_NS
 SILENCE_NS = 30 * SECOND_NS
@@ -89,6 +90,7 @@ class BulkRequestWorkflow(Steered):
         self._sequence = kept.sequence
         self._seen = Seen(kept.epoch, kept.last_grant)
         self._progress = Progress.restore(kept.progress)
+        self._telling = Telling(start.request, kept.notices, self.progress)
         self._standing = Standing()
         self._failure: BaseException | None = None
 
@@ -124,6 +126,13 @@ class BulkRequestWorkflow(Steered):
 
     @workflow.run
     async def run(self, start: BulkInput) -> ProgressView:
+        try:
+            return await self._whole_run()
+        except FailureError as error:
+            await self._telling.ended("failed", why=str(error))
+            raise
+
+    async def _whole_run(self) -> ProgressView:
         self._describe(workflow.time_ns())
         if self._plan is None:
             self._do(self._make_plan())
@@ -139,6 +148,9 @@ class BulkRequestWorkflow(Steered):
             self._settled_ns = 0
             self._settle(workflow.time_ns())
             self._ask(workflow.time_ns(), stopped=FINISHED)
+        await self._quiet()
+        cancelled_by = self.steering.cancelled_by
+        self._do(self._telling.ended("cancelled" if cancelled_by else "completed", by=cancelled_by or ""))
         await self._quiet()
         self._show(workflow.time_ns(), at_once=True)
         return self.progress()
@@ -593,6 +605,7 @@ class BulkRequestWorkflow(Steered):
                     progress=self._progress.checkpoint(),
                     steering=self.steering.checkpoint(),
                     lanes_done=self._lanes.finished,
+                    notices=self._telling.checkpoint(),
                 ),
             )
         )
@@ -638,6 +651,12 @@ class BulkRequestWorkflow(Steered):
         if at_once or now - self._shown_ns >= SHOW_EVERY_NS:
             self._describe(now)
         self._index()
+        self._telling.observe(
+            sending=self._lanes.calling or self._progress.made > 0,
+            failed=self._progress.failed,
+            paused_by=self.steering.paused_by,
+            resumed_by=self.steering.resumed_by,
+        )
 
     def _describe(self, now: int) -> None:
         self._shown_ns = now

@@ -66,3 +66,17 @@ ALERT: Final[dict[str, Any]] = {
         non_retryable_error_types=["InvalidRequest"],
     ),
 }
+#: While its request runs a notice waits so long for a receiver that is away; then the next one has its turn.
+NOTICE: Final[dict[str, Any]] = {
+    "task_queue": names.SEND_QUEUE,
+    "start_to_close_timeout": timedelta(seconds=30),
+    "schedule_to_close_timeout": timedelta(hours=1),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        backoff_coefficient=2,
+        maximum_interval=timedelta(seconds=60),
+        non_retryable_error_types=["InvalidRequest"],
+    ),
+}
+#: The end of a request is news for longer, and nothing waits for it.
+LAST_NOTICE: Final[dict[str, Any]] = {**NOTICE, "schedule_to_close_timeout": timedelta(days=1)}

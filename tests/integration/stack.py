@@ -15,6 +15,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 
 import worker
+from activities.notices import keep_address
 from activities.results import read_results
 from activities.store import Store
 from activities.submission import store_input
@@ -23,7 +24,7 @@ from emulator.faults import FaultPlan, rules_of
 from emulator.grid import Sheet
 from emulator.server import Emulator, EmulatorSettings
 from headgate.models import SECOND_NS, BulkInput, BulkRequest, LimiterSettings, LimiterView, ProgressView
-from headgate.settings import Settings
+from headgate.settings import NotifySettings, Settings
 from workflows import names
 from workflows.bulk_request import BulkRequestWorkflow
 from workflows.limiter_start import signal_with_start_limiter
@@ -37,6 +38,7 @@ FAST = LimiterSettings(
     window_ns=int(WINDOW * SECOND_NS),
     spreadsheet_spacing_ns=20_000_000,
 )
+NOTIFY_SECRET = "a secret for receivers in tests"
 NUMBER = itertools.count(1)
 Handle = WorkflowHandle[BulkRequestWorkflow, ProgressView]
 
@@ -63,7 +65,8 @@ class Stack:
             made.sheets = [Sheet(index, title) for index, title in enumerate(titles)]
 
     async def submit(self, project: str, lines: Iterable[Mapping[str, Any] | bytes], **options: Any) -> Handle:
-        """Start a request made of these lines."""
+        """Start a request made of these lines; `url` is told of it, signed by the key `tests`."""
+        url = options.pop("url", "")
         request_id = f"r{next(NUMBER)}"
         encoded = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
         stored = await store_input(self.store, request_id, iter([b"\n".join(encoded) + b"\n"]))
@@ -74,8 +77,11 @@ class Stack:
             input_sha256=stored.sha256,
             input_bytes=stored.size,
             nonce=request_id,
+            notify="tests" if url else "",
             **options,
         )
+        if url:
+            await keep_address(self.store, request, url)
         return await self.client.start_workflow(
             BulkRequestWorkflow.run,
             BulkInput(request=request, release=names.RELEASE),
@@ -162,8 +168,15 @@ async def running_stack(client: Client, folder: Path, **options: Any) -> AsyncIt
     credentials: Path | None = options.pop("credentials", None)
     async with AsyncExitStack() as parts:
         emulator = await parts.enter_async_context(Emulator(EmulatorSettings(quota=False)))
+        keys = folder / "keys"
+        keys.mkdir()
+        (keys / "tests.key").write_text(NOTIFY_SECRET)
         settings = Settings(
-            sheets_url=emulator.url, store=str(folder / "store"), cache_dir=folder, credentials=credentials
+            sheets_url=emulator.url,
+            store=str(folder / "store"),
+            cache_dir=folder,
+            credentials=credentials,
+            notify=NotifySettings(keys=keys, loopback=True),
         )
         for made in (
             worker.workflow_worker(client, **options),

@@ -1,6 +1,7 @@
-"""`python -m tests.replay.record`: record histories of both workflows anew, after a change that no running one has to survive.
+"""`python -m tests.replay.record [NAME ...]`: record histories anew, after a change that no running workflow has to survive.
 
-Every recorded history is a promise to requests under way: replaying it against today's code must issue the same commands.
+Every recorded history is a promise to what is under way: replaying it against today's code must issue the same commands.
+Those of `request` are of the first release, and are not to be recorded any more.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import re
 import socket
 import sys
 import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from aiohttp import web
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
@@ -20,10 +24,11 @@ import worker
 from headgate.models import Control
 from starter.devserver import DevServer
 from tests.eventually import eventually
-from tests.integration.stack import append, running_stack
+from tests.integration.stack import Stack, append, running_stack
 from workflows import names
 
 FOLDER = Path(__file__).parent / "histories"
+KINDS = {"bulk", "limiter", "bulk-retry", "told", "notice"}
 
 
 def without_machine(history: str) -> str:
@@ -34,66 +39,107 @@ def without_machine(history: str) -> str:
     return shown
 
 
-async def record() -> None:
-    """A request with faults, a pause and a new priority, and its limiter, across continue-as-new."""
+@asynccontextmanager
+async def recording(events: int) -> AsyncIterator[Stack]:
+    """A stack on a server of its own, whose workflows continue as new after so many events."""
     FOLDER.mkdir(exist_ok=True)
-    config = ["limit.historyCount.suggestContinueAsNew=150"]
+    config = [f"limit.historyCount.suggestContinueAsNew={events}"]
     with tempfile.TemporaryDirectory() as folder:
         async with DevServer(names.SEARCH_ATTRIBUTES, ui_port=None, dynamic_config=config, say=print) as server:
             client = await Client.connect(server.address, data_converter=pydantic_data_converter)
             async with running_stack(client, Path(folder)) as stack:
-                stack.spreadsheets("one", "two")
-                project = await stack.project()
-                lines = [append(f"{s}/{n}", s, user=s) for n in range(30) for s in ("one", "two")]
-                lines.append(append("lost", "nowhere"))
-                with stack.faults({"kind": "write", "every": 7, "effect": "close", "when": "after"}):
-                    handle = await stack.submit(project, lines, operations_per_call=1)
-                    await asyncio.sleep(4)
-                    await handle.signal("pause", Control(by="ana"))
-                    await asyncio.sleep(3)
-                    await handle.signal("reprioritise", Control(to="urgent"))
-                    await handle.signal("resume")
-                    await handle.result()
-                await keep(client, "bulk", handle.id)
-                await keep(client, "limiter", names.rate_limiter_id(project))
+                yield stack
 
 
-async def record_retry() -> None:
-    """A request that is told by update and by signal to retry what has failed so far, across continue-as-new."""
-    config = ["limit.historyCount.suggestContinueAsNew=60"]
-    with tempfile.TemporaryDirectory() as folder:
-        async with DevServer(names.SEARCH_ATTRIBUTES, ui_port=None, dynamic_config=config, say=print) as server:
-            client = await Client.connect(server.address, data_converter=pydantic_data_converter)
-            async with running_stack(client, Path(folder)) as stack:
-                stack.spreadsheets("one")
-                lines = [append("lost", "nowhere"), *(append(f"one/{n}", "one") for n in range(40))]
-                handle = await stack.submit(await stack.project(), lines, operations_per_call=1)
-
-                async def failed() -> bool:
-                    return (await stack.view(handle)).operations.failed == 1
-
-                await eventually(failed, timeout=30)
-                await handle.execute_update("retry_failed", Control(by="ana", id="c1"))
-                await handle.signal("retry_failed", Control(by="ana", id="c1"))
-                await handle.signal("retry_failed")
-                await handle.result()
-                await keep(client, "bulk-retry", handle.id)
-
-
-async def keep(client: Client, kind: str, workflow_id: str) -> None:
-    """The histories of all runs of a workflow, in their order."""
-    runs = [run async for run in client.list_workflows(f"WorkflowId = '{workflow_id}'")]
+async def keep(stack: Stack, kind: str, workflow_id: str) -> None:
+    """The histories of a workflow's runs, in their order."""
+    for old in FOLDER.glob(f"{kind}-[0-9].json"):
+        old.unlink()
+    runs = [run async for run in stack.client.list_workflows(f"WorkflowId = '{workflow_id}'")]
     for number, run in enumerate(sorted(runs, key=lambda r: r.start_time)):
-        history = await client.get_workflow_handle(workflow_id, run_id=run.run_id).fetch_history()
+        history = await stack.client.get_workflow_handle(workflow_id, run_id=run.run_id).fetch_history()
         text = without_machine(json.dumps(json.loads(history.to_json()), indent=1))
         (FOLDER / f"{kind}-{number}.json").write_text(text + "\n")
 
 
-async def main() -> None:
-    """Every scenario."""
-    await record()
-    await record_retry()
+async def record_request(stack: Stack) -> None:
+    """A request with faults, a pause and a new priority, and its limiter, across continue-as-new."""
+    stack.spreadsheets("one", "two")
+    project = await stack.project()
+    lines = [append(f"{s}/{n}", s, user=s) for n in range(30) for s in ("one", "two")]
+    lines.append(append("lost", "nowhere"))
+    with stack.faults({"kind": "write", "every": 7, "effect": "close", "when": "after"}):
+        handle = await stack.submit(project, lines, operations_per_call=1)
+        await asyncio.sleep(4)
+        await handle.signal("pause", Control(by="ana"))
+        await asyncio.sleep(3)
+        await handle.signal("reprioritise", Control(to="urgent"))
+        await handle.signal("resume")
+        await handle.result()
+    await keep(stack, "bulk", handle.id)
+    await keep(stack, "limiter", names.rate_limiter_id(project))
+
+
+async def record_retry(stack: Stack) -> None:
+    """A request that is told by update and by signal to retry what has failed so far, across continue-as-new."""
+    stack.spreadsheets("one")
+    lines = [append("lost", "nowhere"), *(append(f"one/{n}", "one") for n in range(40))]
+    handle = await stack.submit(await stack.project(), lines, operations_per_call=1)
+
+    async def failed() -> bool:
+        return (await stack.view(handle)).operations.failed == 1
+
+    await eventually(failed, timeout=30)
+    await handle.execute_update("retry_failed", Control(by="ana", id="c1"))
+    await handle.signal("retry_failed", Control(by="ana", id="c1"))
+    await handle.signal("retry_failed")
+    await handle.result()
+    await keep(stack, "bulk-retry", handle.id)
+
+
+async def record_told(stack: Stack) -> None:
+    """A request whose receiver comes when it is over already, and the workflow that tells its end."""
+    stack.spreadsheets("one", "two")
+    app = web.Application()
+    app.router.add_post("/", lambda _: _answered())
+    runner = web.AppRunner(app)
+    await runner.setup()
+    with socket.socket() as taken:  # nobody listens, and nobody else takes the port
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/"
+        lines = [append(f"{s}/{n}", s, user=s) for n in range(60) for s in ("one", "two")]
+        lines.append(append("lost", "nowhere"))
+        handle = await stack.submit(await stack.project(), lines, operations_per_call=1, url=url)
+        await asyncio.sleep(3)
+        await handle.signal("pause", Control(by="ana"))
+        await asyncio.sleep(1)
+        await handle.signal("resume", Control(by="bob"))
+        await handle.result()
+        runs = stack.client.list_workflows(f"WorkflowType = '{names.NOTICE_TYPE}'")
+        (notice_id,) = [run.id async for run in runs]
+        taken.listen()
+        await web.SockSite(runner, taken).start()
+        await stack.client.get_workflow_handle(notice_id).result()
+        await runner.cleanup()
+    await keep(stack, "told", handle.id)
+    await keep(stack, "notice", notice_id)
+
+
+async def _answered() -> web.Response:
+    return web.Response(status=204)
+
+
+#: The scenario, and after how many events its workflows continue as new.
+RECORDS = {"request": (record_request, 150), "retry": (record_retry, 60), "told": (record_told, 150)}
+
+
+async def record(wanted: Sequence[str]) -> None:
+    """Each on a server of its own."""
+    for name in wanted or RECORDS:
+        scenario, events = RECORDS[name]
+        async with recording(events) as stack:
+            await scenario(stack)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(record(sys.argv[1:]))

@@ -10,7 +10,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 import worker
+from tests.replay.record import KINDS
 from workflows.bulk_request import BulkRequestWorkflow
+from workflows.notice import NoticeWorkflow
 from workflows.rate_limiter import RateLimiterWorkflow
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
@@ -20,16 +22,16 @@ def history_in(path: Path) -> WorkflowHistory:
     return WorkflowHistory.from_json(path.stem, path.read_text())
 
 
-def test_there_are_histories_of_both_workflows() -> None:
+def test_there_are_histories_of_every_kind() -> None:
     """A folder that was emptied by mistake must not pass."""
-    assert {path.name.split("-")[0] for path in HISTORIES} == {"bulk", "limiter"}
+    assert {path.stem.rsplit("-", 1)[0] for path in HISTORIES} == KINDS
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_recorded_history_replays(path: Path) -> None:
     """Every workflow task of the run leads to the commands that it led to then."""
     replayer = Replayer(
-        workflows=[BulkRequestWorkflow, RateLimiterWorkflow],
+        workflows=[BulkRequestWorkflow, RateLimiterWorkflow, NoticeWorkflow],
         data_converter=pydantic_data_converter,
         workflow_runner=worker.sandbox(),
     )

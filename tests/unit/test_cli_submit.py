@@ -291,3 +291,92 @@ def test_a_setting_for_fences_that_means_nothing_is_a_mistake(operations: Path, 
     found = ran("submit", operations, "--project", "p", environ=environ | {"HEADGATE_FENCES": "perhaps"})
     assert found.code == 2
     assert "HEADGATE_FENCES" in found.err
+
+
+HOOK = "https://hooks.example/in-the-address?token=x"
+
+
+def test_who_is_told_lies_in_the_store_and_the_request_names_the_key(operations: Path, environ: dict[str, str]) -> None:
+    service = FakeService()
+    asked = ("--project", "p", "--id", "r7", "--notify", HOOK)
+    found = ran("submit", operations, *asked, service=service, environ=environ)
+    assert found.code == 0
+    request = service.submitted["r7"]
+    assert request.notify == "default"
+    assert "in-the-address" not in request.model_dump_json() + found.out + found.err
+    kept = Path(environ["HEADGATE_STORE"], "requests", "r7", f"notify-{request.nonce}")
+    assert kept.read_text() == HOOK
+
+
+def test_without_an_address_nobody_is_told(operations: Path, environ: dict[str, str]) -> None:
+    service = FakeService()
+    assert ran("submit", operations, "--project", "p", "--id", "r7", service=service, environ=environ).code == 0
+    assert service.submitted["r7"].notify == ""
+    assert len(list(Path(environ["HEADGATE_STORE"], "requests", "r7").iterdir())) == 1
+
+
+def test_the_same_request_with_another_address_is_the_same(operations: Path, environ: dict[str, str]) -> None:
+    """It tells whom it told before."""
+    service = FakeService()
+    asked = ("submit", operations, "--project", "p", "--id", "r7", "--notify")
+    assert ran(*asked, HOOK, service=service, environ=environ).code == 0
+    assert ran(*asked, "https://other.example", service=service, environ=environ).code == 0
+    kept = Path(environ["HEADGATE_STORE"], "requests", "r7", f"notify-{service.submitted['r7'].nonce}")
+    assert kept.read_text() == HOOK
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--notify", "http://hooks.example/in-the-address"), "--notify must start with https://"),
+        (("--notify", "hooks.example/in-the-address"), "--notify is not an address"),
+        (("--notify", "https://ana:in-the-address@hooks.example"), "take them out"),
+        (("--notify", "https://hooks.example/#in-the-address"), "take them out"),
+        (("--notify", "https://10.0.0.1/in-the-address"), "not public"),
+        (("--notify", "https://[fd00::1]/in-the-address"), "not public"),
+        (("--notify", "https://[::ffff:10.0.0.1]/in-the-address"), "not public"),
+        (("--notify", "https://169.254.169.254/in-the-address"), "not public"),
+        (("--notify", "https://2130706433/in-the-address"), "not public"),
+        (("--notify", "https://127.1/in-the-address"), "not public"),
+        (("--notify", "https://localhost/in-the-address"), "HEADGATE_NOTIFY_LOOPBACK=1"),
+        (("--notify", "http://127.0.0.1:9/in-the-address"), "HEADGATE_NOTIFY_LOOPBACK=1"),
+        (("--notify", "https://hooks.example/" + "x" * 2048), "more than 2048"),
+        (("--notify", "https://hooks.example/\x7fin-the-address"), "cannot be used"),
+        (("--notify", HOOK, "--notify-key", "../x"), "--notify-key"),
+        (("--notify-key", "ops"), "add --notify URL"),
+    ],
+)
+def test_an_address_that_can_never_be_told_is_a_mistake(
+    environ: dict[str, str], arguments: tuple[str, ...], says: str
+) -> None:
+    """It starts nothing, stores nothing, and is not repeated: it may hold a secret."""
+    found = refused("-", "--project", "p", *arguments, environ=environ, stdin=lines(ROW))
+    assert found.code == 2
+    assert says in found.err
+    assert "in-the-address" not in found.err
+    assert not list(Path(environ["HEADGATE_STORE"]).rglob("*"))
+
+
+def test_where_the_keys_are_in_reach_the_one_that_is_named_must_be_there(
+    operations: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    environ["HEADGATE_NOTIFY_KEYS"] = str(keys)
+    asked = (operations, "--project", "p", "--notify", HOOK, "--notify-key", "ops")
+    assert "there is no key 'ops' to sign with; there are: none" in refused(*asked, environ=environ).err
+    (keys / "ops.key").write_text("very secret very secret")
+    (keys / "ops.hosts").write_text("other.example\n")
+    assert "it is for other.example" in refused(*asked, environ=environ).err
+    (keys / "ops.hosts").write_text("other.example\nHooks.Example\n")
+    service = FakeService()
+    assert ran("submit", *asked, "--id", "r7", service=service, environ=environ).code == 0
+    assert service.submitted["r7"].notify == "ops"
+
+
+def test_a_receiver_on_this_machine_is_for_tests(operations: Path, environ: dict[str, str]) -> None:
+    environ["HEADGATE_NOTIFY_LOOPBACK"] = "1"
+    for url in ("http://127.0.0.1:9/x", "http://hooks.localhost:9"):
+        assert ran("submit", operations, "--project", "p", "--notify", url, environ=environ).code == 0
+    for url in ("http://10.0.0.1/x", "https://10.0.0.1/x"):
+        refused(operations, "--project", "p", "--notify", url, environ=environ)

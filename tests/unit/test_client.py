@@ -17,9 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activities import layout
+from activities.notices import address_of
 from activities.store import Store
 from headgate.apis.sheets.operations import parse_line
 from headgate.errors import InvalidRequest
+from headgate.settings import NotifySettings
 from starter.client import BulkRequests, bulk_requests
 from starter.selection import Selection
 from starter.service import UnknownRequest
@@ -208,3 +210,20 @@ async def _at_once(self: FakeService, request_id: str, within_s: float) -> bool:
 async def _soon(self: FakeService, request_id: str, within_s: float) -> bool:
     await asyncio.sleep(0.01)
     return False
+
+
+async def test_a_program_names_who_is_told() -> None:
+    """As the command line does, with the same checks."""
+    service, store = FakeService(), Store.open("memory://")
+    requests = BulkRequests(service, store)
+    await requests.submit([ROW], project="p", id="r", notify="https://hooks.example/x", notify_key="ops")
+    request = service.submitted["r"]
+    assert request.notify == "ops"
+    assert await address_of(store, "r", request.nonce) == "https://hooks.example/x"
+    with pytest.raises(InvalidRequest, match="not public"):
+        await requests.submit([ROW], project="p", id="s", notify="https://10.0.0.1")
+    with pytest.raises(InvalidRequest, match="HEADGATE_NOTIFY_LOOPBACK"):
+        await requests.submit([ROW], project="p", id="s", notify="http://localhost:9")
+    local = BulkRequests(service, store, notify=NotifySettings(loopback=True))
+    await local.submit([ROW], project="p", id="s", notify="http://localhost:9")
+    assert service.submitted["s"].notify == "default"

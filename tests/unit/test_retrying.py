@@ -13,7 +13,9 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import layout
 from activities.batches import Batches
+from activities.layout import notify_path
 from activities.manifest import find_plan, need_plan
+from activities.notices import address_of, keep_address
 from activities.plan import PlanActivities
 from activities.results import Outcome, Results, result_line
 from activities.store import Store
@@ -271,3 +273,18 @@ def test_an_unknown_request_is_a_mistake(tmp_path: Path) -> None:
     assert found.code == 2
     assert one_sentence(found.err)
     assert not service.submitted
+
+
+async def test_who_was_told_of_a_request_is_told_of_its_retry(store: Store) -> None:
+    """Under the new one's id and nonce, since an address is that of one submission; one that is gone is told nothing."""
+    request = await ended(store, LINES, MIXED, notify="ops")
+    await keep_address(store, request, "https://hooks.example/x")
+    service = over(request)
+    await retried(store, service)
+    again = service.submitted["r.retry1"]
+    assert again.notify == "ops"
+    assert again.nonce != request.nonce
+    assert await address_of(store, "r.retry1", again.nonce) == "https://hooks.example/x"
+    await store.delete(notify_path("r", request.nonce))
+    await retried(store, service, include_unknown=True)
+    assert service.submitted["r.retry2"].notify == ""

@@ -162,3 +162,14 @@ def test_a_webhooks_address_does_not_show() -> None:
     assert "secret" not in shown
     assert "hooks.example" not in shown
     assert "/keys" not in shown
+
+
+def test_the_keys_of_receivers() -> None:
+    """Without a folder there are none; a receiver on this machine is for tests."""
+    notify = Settings.from_environ({}).notify
+    assert (notify.keys, notify.loopback) == (None, False)
+    settings = Settings.from_environ({"HEADGATE_NOTIFY_KEYS": "/keys", "HEADGATE_NOTIFY_LOOPBACK": "1"})
+    assert (settings.notify.keys, settings.notify.loopback) == (Path("/keys"), True)
+    assert "/keys" not in repr(settings)
+    with pytest.raises(InvalidRequest, match="HEADGATE_NOTIFY_LOOPBACK is 'perhaps'"):
+        Settings.from_environ({"HEADGATE_NOTIFY_LOOPBACK": "perhaps"})

@@ -8,7 +8,10 @@ import hashlib
 import hmac
 import json
 import logging
+import socket
 import ssl
+import threading
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from activities.webhook import Key, Webhook, is_public
+from activities.webhook import Key, Webhook, is_public, literal_address, look_up
 from headgate.errors import HeadgateError, InvalidRequest, NotDelivered
 
 SECRET = "correct horse battery staple"
@@ -99,8 +102,8 @@ async def test_a_delivery_is_signed_and_named(receiver: Receiver) -> None:
 
 
 async def test_the_documents_way_to_verify_is_right(receiver: Receiver) -> None:
-    """The six lines of docs/operations.md accept what is sent, and nothing that was changed on the way."""
-    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    """The lines of docs/notifications.md accept what is sent, and nothing that was changed on the way."""
+    text = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text(encoding="utf-8")
     code = next(block for block in text.split("```python\n")[1:] if "hmac" in block).partition("```")[0]
     names: dict[str, Callable[[bytes, str, bytes], bool]] = {}
     exec(code, names)
@@ -113,6 +116,8 @@ async def test_the_documents_way_to_verify_is_right(receiver: Receiver) -> None:
     assert not genuine(SECRET.encode(), signature, body + b" ")
     assert not genuine(b"another", signature, body)
     assert not genuine(SECRET.encode(), old["Headgate-Signature"], body)
+    for broken in ("", "t=1", "v1=x", "t=x,v1=y", f"t={int(time.time())},v1=é", "nonsense"):
+        assert not genuine(SECRET.encode(), broken, body)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 410, 429, 500, 503])
@@ -256,6 +261,37 @@ async def test_the_next_checked_address_is_tried(receiver: Receiver) -> None:
     )
     await webhook.deliver("e-1", BODY)
     assert len(receiver.requests) == 1
+
+
+async def test_a_name_server_that_is_silent_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What sending does in other threads goes on, however many receivers are being looked up."""
+    release = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: release.wait(30) and [])
+    looking = [asyncio.create_task(look_up("hooks.example", 443)) for _ in range(40)]
+    try:
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            assert await asyncio.to_thread(lambda: 7) == 7
+    finally:
+        release.set()
+    assert await asyncio.gather(*looking) == [[]] * 40
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("[fd00::1]", "fd00::1"),
+        ("127.1", "127.0.0.1"),
+        ("2130706433", "127.0.0.1"),
+        ("0x7f.1", "127.0.0.1"),
+        ("hooks.example", None),
+        ("localhost", None),
+        ("", None),
+    ],
+)
+def test_a_host_that_spells_an_address_is_known_without_a_look_up(host: str, address: str | None) -> None:
+    assert literal_address(host) == address
 
 
 @pytest.mark.parametrize(
