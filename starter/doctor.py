@@ -21,6 +21,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, Describe
 from temporalio.client import Client
 
 from activities.credentials import Credentials, UserCredentials
+from activities.keys import KEY_ENDING, Keys
 from activities.store import Store
 from headgate.errors import HeadgateError
 from headgate.models import NAME_PATTERN
@@ -132,7 +133,8 @@ class Examination:
         except HeadgateError as error:
             return [*found, Finding("settings", "bad", str(error), "correct the environment variable that it names")]
         found.append(await store_finding(settings.store))
-        return [*found, *await credential_findings(settings)]
+        found += await credential_findings(settings)
+        return [*found, *key_findings(settings.notify.keys)]
 
     async def _server_side(self, server: ServerSide) -> list[Finding]:
         looks: list[Callable[[ServerSide], Awaitable[list[Finding]]]] = [
@@ -236,6 +238,33 @@ async def credential_findings(settings: Settings) -> list[Finding]:
     if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         findings.append(Finding("credentials", "note", f"others on this machine may read {file}", f"chmod 600 {file}"))
     return findings
+
+
+def key_findings(folder: Path | None) -> list[Finding]:
+    """One finding for each key that signs what receivers are told; none where no folder is configured, as nobody needs one."""
+    if folder is None:
+        return []
+    keys = Keys(folder)
+    make = f"openssl rand -hex 32 > {folder}/default{KEY_ENDING}"
+    try:
+        names = keys.names()
+    except HeadgateError as error:
+        return [Finding("notify keys", "bad", str(error), "correct HEADGATE_NOTIFY_KEYS, or make the folder")]
+    if not names:
+        return [Finding("notify keys", "note", f"{folder} has no file NAME{KEY_ENDING}", make)]
+    return [_key(keys, name) for name in names]
+
+
+def _key(keys: Keys, name: str) -> Finding:
+    subject, file = f"notify key {name}", keys.path(name)
+    try:
+        keys.key(name)
+        hosts = keys.hosts(name)
+    except HeadgateError as error:
+        return Finding(subject, "bad", str(error), f"correct {file}, or remove it")
+    if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        return Finding(subject, "note", f"others on this machine may read {file}", f"chmod 600 {file}")
+    return Finding(subject, "good", "signs for any host" if hosts is None else f"signs for {', '.join(sorted(hosts))}")
 
 
 async def _credential(name: str, entry: object, file: Path, settings: Settings) -> Finding:

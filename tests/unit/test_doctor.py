@@ -51,8 +51,9 @@ def examined(
     *,
     credentials: str | None = CREDENTIALS,
     url: str = "http://127.0.0.1:8080",
+    **variables: str,
 ) -> dict[str, Finding]:
-    environ = {"HEADGATE_STORE": str(tmp_path / "store"), "HEADGATE_SHEETS_URL": url}
+    environ = {"HEADGATE_STORE": str(tmp_path / "store"), "HEADGATE_SHEETS_URL": url, **variables}
     if credentials is not None:
         file = tmp_path / "credentials.toml"
         file.write_text(credentials)
@@ -147,6 +148,35 @@ def test_a_key_file_for_a_stranger_is_refused(tmp_path: Path) -> None:
 
 def test_a_static_token_at_google_is_a_note(tmp_path: Path) -> None:
     assert examined(tmp_path, url="https://sheets.googleapis.com")["user ana"].state == "note"
+
+
+def test_keys_that_sign_are_looked_at_one_by_one(tmp_path: Path) -> None:
+    """Their length, who may read them, for whom they sign; what they hold is never said."""
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    for name, secret, mode in (
+        ("ops", "very-secret very-secret", 0o600),
+        ("open", "very-secret very-secret", 0o644),
+        ("short", "very-secret", 0o600),
+        ("a b", "very-secret very-secret", 0o600),
+        ("bound", "very-secret very-secret", 0o600),
+    ):
+        (folder / f"{name}.key").write_text(secret)
+        (folder / f"{name}.key").chmod(mode)
+    (folder / "bound.hosts").write_text("hooks.example\n")
+    found = examined(tmp_path, HEADGATE_NOTIFY_KEYS=str(folder))
+    assert bad(found) == {"notify key short", "notify key a b"}
+    assert "16 to 4096 bytes" in found["notify key short"].said
+    assert (found["notify key open"].state, found["notify key ops"].state) == ("note", "good")
+    assert found["notify key bound"].said == "signs for hooks.example"
+
+
+def test_a_folder_of_keys_that_cannot_be_used(tmp_path: Path) -> None:
+    assert bad(examined(tmp_path, HEADGATE_NOTIFY_KEYS=str(tmp_path / "none"))) == {"notify keys"}
+    (tmp_path / "empty").mkdir()
+    empty = examined(tmp_path, HEADGATE_NOTIFY_KEYS=str(tmp_path / "empty"))["notify keys"]
+    assert empty.state == "note"
+    assert "openssl rand" in empty.cure
 
 
 def test_an_emulator_needs_no_credentials(tmp_path: Path) -> None:
