@@ -47,6 +47,7 @@ from activities.credentials import Credentials
 from activities.fences import Fences
 from activities.http import Wire
 from activities.notices import NoticeActivities
+from activities.occurrences import OccurrenceActivities
 from activities.plan import PlanActivities
 from activities.pushback import Pushback
 from activities.results import Results
@@ -62,6 +63,7 @@ from workflows import names
 from workflows.bulk_request import BulkRequestWorkflow
 from workflows.limiter_start import signal_with_start_limiter, start_limiter
 from workflows.notice import NoticeWorkflow
+from workflows.occurrence import OccurrenceWorkflow
 from workflows.rate_limiter import RateLimiterWorkflow
 from workflows.submitted import submitted
 
@@ -86,11 +88,11 @@ def sandbox() -> SandboxedWorkflowRunner:
 
 
 def workflow_worker(client: Client, **options: Any) -> Worker:
-    """Decides: bulk requests, limiters, and who is still to be told."""
+    """Decides: bulk requests, limiters, the occurrences of schedules, and who is still to be told."""
     return Worker(
         client,
         task_queue=names.WORKFLOW_QUEUE,
-        workflows=[BulkRequestWorkflow, RateLimiterWorkflow, NoticeWorkflow],
+        workflows=[BulkRequestWorkflow, RateLimiterWorkflow, OccurrenceWorkflow, NoticeWorkflow],
         workflow_runner=sandbox(),
         max_concurrent_workflow_tasks=100,
         **options,
@@ -137,7 +139,13 @@ def plan_worker(client: Client, settings: Settings | None = None) -> Worker:
     return Worker(
         client,
         task_queue=names.PLAN_QUEUE,
-        activities=[plans.plan, plans.load_page, plans.abandon_lane, retries.retry_failed],
+        activities=[
+            plans.plan,
+            plans.load_page,
+            plans.abandon_lane,
+            retries.retry_failed,
+            OccurrenceActivities(store).take_input,
+        ],
         max_concurrent_activities=8,
         graceful_shutdown_timeout=FINISH_WITHIN,
     )

@@ -10,6 +10,7 @@
     requests/<id>/titles/<thousand>/<lane>.json
     requests/<id>/journal/<thousand>/<batch>.json
     requests/<id>/results/<thousand>/<batch>.jsonl
+    schedules/<id>/input-<sha256>.jsonl          what each occurrence of a schedule takes its request's input from
     cache/<spreadsheet>/edition                  drawn anew by every call that writes there (`activities.cache`)
     cache/<spreadsheet>/<way>/<sent>-<drawn>.json
     fences/<spreadsheet>/alive/<at>-<fence>      a fence that exists since then (ns)
@@ -34,26 +35,50 @@ _DIGITS: Final = 9
 _GROUP: Final = 1000
 
 
-#: The folder of all requests.
+#: The folder of all requests, and that of all schedules.
 REQUESTS: Final = "requests"
+SCHEDULES: Final = "schedules"
 
 
 def request_root(request_id: str) -> str:
     """The folder of one request; an id that could leave it is refused."""
-    if not _NAME.fullmatch(request_id) or not request_id.strip("."):
+    return f"{REQUESTS}/{_checked(request_id)}"
+
+
+def schedule_root(schedule_id: str) -> str:
+    """The folder of one schedule; an id that could leave it is refused."""
+    return f"{SCHEDULES}/{_checked(schedule_id)}"
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name) or not name.strip("."):
         raise InvalidRequest(
-            f"The request id {request_id[:140]!r} cannot be used: take 1 to 128 letters, digits and _ . @ - (not dots alone)."
+            f"The request id {name[:140]!r} cannot be used: take 1 to 128 letters, digits and _ . @ - (not dots alone)."
         )
-    return f"{REQUESTS}/{request_id}"
+    return name
 
 
 def input_path(request_id: str, sha256: str) -> str:
     """The submitted operations, named by their content: another input under the same id lies beside it, never over it."""
+    return f"{request_root(request_id)}/{_input_name(sha256)}"
+
+
+def scheduled_input_path(schedule_id: str, sha256: str) -> str:
+    """The operations that every occurrence of a schedule hands in."""
+    return f"{schedule_root(schedule_id)}/{_input_name(sha256)}"
+
+
+def _input_name(sha256: str) -> str:
     if not _SHA256.fullmatch(sha256):
         raise InvalidRequest(
             f"{sha256[:80]!r} is not a SHA-256 in hexadecimal: store the input first and pass what that returns."
         )
-    return f"{request_root(request_id)}/input-{sha256}.jsonl"
+    return f"input-{sha256}.jsonl"
+
+
+def scheduled_notify_path(schedule_id: str, nonce: str) -> str:
+    """The address that is told what becomes of every request of a schedule."""
+    return f"{schedule_root(schedule_id)}/notify-{_checked(nonce)}"
 
 
 def notify_path(request_id: str, nonce: str) -> str:

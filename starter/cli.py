@@ -27,6 +27,7 @@ from starter import (
     looking,
     preview,
     purging,
+    scheduling,
     serving,
     steering,
     submitting,
@@ -65,6 +66,7 @@ app.command("cancel")(steering.cancel_command)
 app.command("reprioritise")(steering.reprioritise_command)
 app.command("retry-failed")(steering.retry_failed_command)
 app.command("purge")(purging.purge_command)
+app.add_typer(scheduling.schedules, name="schedules")
 app.add_typer(limiting.limiter, name="limiter")
 app.add_typer(fencing.fences, name="fences")
 app.command("worker")(serving.worker_command)

@@ -22,6 +22,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from temporalio.client import Client
@@ -33,6 +34,7 @@ from activities.streams import each, joined
 from headgate.errors import InvalidRequest
 from headgate.facts import Entry
 from headgate.models import Control, Operation, Order, Priority, ProgressView
+from headgate.schedules import Overlap
 from headgate.settings import NotifySettings, Settings
 from starter.commands import Answered
 from starter.connection import connect
@@ -40,9 +42,12 @@ from starter.following import follow
 from starter.notifying import receiver
 from starter.purging import purgeable
 from starter.retrying import Retried, retry_failed
+from starter.schedules import Scheduled, ScheduleRow
+from starter.scheduling import Removal, remove
 from starter.selection import Selection
 from starter.service import RequestRow, Service, Submitted, TemporalService
-from starter.submitting import Wish, submit
+from starter.submitting import Wish, schedule, submit
+from starter.timing import timing
 from starter.users import user_names
 
 Operations = Iterable[Mapping[str, Any] | Operation] | AsyncIterable[Mapping[str, Any] | Operation]
@@ -130,6 +135,77 @@ class BulkRequests:
         return await submit(
             self._service, self._store, wish, joined(_lines(operations), _BLOCK_BYTES), self._known_users, "Python"
         )
+
+    async def schedule(
+        self,
+        operations: Operations,
+        *,
+        project: str,
+        start_at: datetime | str | None = None,
+        every: timedelta | str | None = None,
+        overlap: Overlap | None = None,
+        time_zone: str | None = None,
+        user: str | None = None,
+        owner: str = "",
+        priority: Priority = "normal",
+        id: str | None = None,
+        order: Order = "lane",
+        operations_per_call: int = 0,
+        stop_after: int = 0,
+        grow: bool = False,
+        notify: str = "",
+        notify_key: str = "",
+    ) -> Scheduled:
+        """Requests of these operations that begin at an instant, or again and again, as `headgate submit` makes them with
+        `--start-at` and `--every`. The operations are read now, and each request has the same ones.
+
+        A datetime without a zone is local time. Raises InvalidRequest as `submit`, and for times that cannot be.
+        """
+        when = timing(start_at, every, overlap, time_zone)
+        if when is None:
+            raise InvalidRequest("a schedule needs start_at or every: submit what begins now")
+        wish = Wish(
+            project=project,
+            user=user,
+            owner=owner,
+            priority=priority,
+            id=id,
+            order=order,
+            operations_per_call=operations_per_call,
+            stop_after=stop_after,
+            grow=grow,
+            fences=self._fences,
+            notify=receiver(notify, notify_key, self._notify),
+        ).checked()
+        return await schedule(
+            self._service,
+            self._store,
+            wish,
+            when,
+            joined(_lines(operations), _BLOCK_BYTES),
+            self._known_users,
+            "Python",
+        )
+
+    def schedules(self) -> AsyncIterator[ScheduleRow]:
+        """Every schedule with its next instant and its last requests."""
+        return self._service.schedules.all()
+
+    async def scheduled(self, schedule_id: str) -> ScheduleRow:
+        """One schedule as it stands; `UnknownSchedule` if there is none."""
+        return await self._service.schedules.show(schedule_id)
+
+    async def pause_schedule(self, schedule_id: str, by: str = "someone") -> None:
+        """Nothing is started until it is resumed; what falls into the pause is not made up for."""
+        await self._service.schedules.pause(schedule_id, f"paused by {by}")
+
+    async def resume_schedule(self, schedule_id: str, by: str = "someone") -> ScheduleRow:
+        """The schedule goes on with its next instant."""
+        return await self._service.schedules.resume(schedule_id, f"resumed by {by}")
+
+    async def remove_schedule(self, schedule_id: str) -> Removal:
+        """Nothing is started any more and the stored input is gone; requests under way go on."""
+        return await remove(self._service.schedules, self._store, schedule_id)
 
     async def progress(self, request_id: str) -> ProgressView:
         """Where the request stands now."""

@@ -42,7 +42,9 @@ from headgate.steering import Command, spoken
 from starter import commands, connection
 from starter.commands import Answered, CommandRefused
 from starter.history import history_facts
+from starter.schedules import Schedules
 from starter.selection import Selection
+from starter.temporal_schedules import TemporalSchedules
 from workflows import names
 from workflows.limiter_start import CONFIGURE, last_settings, signal_with_start_limiter
 from workflows.starting import OWNER, PERCENT, PRIORITY, PROJECT, STATE, SUBMITTED_AT, fingerprint, start_options
@@ -132,6 +134,9 @@ class Service(Protocol):
     async def limiter_control(self, project: str, action: Literal["pause", "resume"], control: Control) -> None: ...
 
     async def limiter_show(self, project: str) -> LimiterView: ...
+
+    @property
+    def schedules(self) -> Schedules: ...
 
 
 def changed(present: LimiterSettings, changes: Mapping[str, object]) -> LimiterSettings:
@@ -315,6 +320,21 @@ class TemporalService:
                     return await commands.tell(self._client, request_id, command, control)
                 sentence = f"request {request_id!r} is over ({state}): nothing to {spoken(command)}"
                 raise CommandRefused(sentence) from error
+
+    @property
+    def schedules(self) -> Schedules:
+        """Requests that begin later, or again and again."""
+        return TemporalSchedules(self._client, self._state_of)
+
+    async def _state_of(self, request_id: str) -> str | None:
+        """The state of a request as far as the server knows it without a worker; None if it knows no such request."""
+        try:
+            description = await self._describe(names.bulk_request_id(request_id))
+        except UnknownRequest:
+            return None
+        if description.status is WorkflowExecutionStatus.COMPLETED:
+            return (await self._last_word(description)).state
+        return _state(description)
 
     async def limiter_control(self, project: str, action: Literal["pause", "resume"], control: Control) -> None:
         """The emergency stop of a project, or its end, durably told to its limiter, which is started if need be."""

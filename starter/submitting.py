@@ -6,17 +6,19 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Final
 
 import typer
 
+from activities import layout
 from activities.notices import keep_address
 from activities.store import Store
-from activities.submission import store_input
+from activities.submission import StoredInput, store_input, store_scheduled_input
 from headgate.csv_input import Destination
 from headgate.errors import InvalidRequest
 from headgate.models import LONGEST_AGE_NS, NAME_PATTERN, SECOND_NS, BulkRequest, Order, Priority
+from headgate.schedules import OccurrenceInput, Timing, check_name
 from starter.following import exit_code, follow_on
 from starter.inputs import (
     CsvMode,
@@ -30,9 +32,11 @@ from starter.inputs import (
     handed_in,
 )
 from starter.notifying import Notify, NotifyKey, Receiver, receiver
-from starter.render import progress_line
+from starter.render import clock_time, progress_line
+from starter.schedules import Scheduled
 from starter.service import Service, Submitted
 from starter.surroundings import Surroundings, of, waiting_for
+from starter.timing import Every, ItsOverlap, StartAt, TimeZone, timing
 from starter.users import chosen_user, user_names
 
 _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -94,7 +98,49 @@ async def submit(
     user = chosen_user(wish.user, known_users)
     request_id = wish.id if wish.id is not None else new_id()
     stored = await store_input(store, request_id, operations)
-    request = BulkRequest(
+    request = _request(wish, request_id, user, stored)
+    if wish.notify is not None:
+        await keep_address(store, request, wish.notify.url)
+    return await service.submit(request, summary=_summary(name, stored, wish))
+
+
+async def schedule(
+    service: Service,
+    store: Store,
+    wish: Wish,
+    when: Timing,
+    operations: AsyncIterable[bytes] | Iterable[bytes],
+    known_users: tuple[str, ...] | None,
+    name: str,
+) -> Scheduled:
+    """The schedule of such requests, held durably by Temporal; their input is in the store before it can begin.
+
+    Raises InvalidRequest for a first instant that is past, unless the schedule is there already, and for other content or
+    times under an id that is taken.
+    """
+    user = chosen_user(wish.user, known_users)
+    schedule_id = wish.id if wish.id is not None else new_id()
+    check_name(schedule_id, when)
+    if 0 < when.at_s <= time.time() and await service.schedules.known(schedule_id) is None:
+        raise InvalidRequest(f"--start-at is past: {when.in_words}; leave it out to begin now")
+    stored = await store_scheduled_input(store, schedule_id, operations)
+    start = OccurrenceInput(
+        request=_request(wish, schedule_id, user, stored), timing=when, summary=_summary(name, stored, wish)
+    )
+    if wish.notify is not None:
+        kept_at = layout.scheduled_notify_path(schedule_id, start.request.nonce)
+        await store.put(kept_at, wish.notify.url.encode())
+    try:
+        return await service.schedules.create(start)
+    except InvalidRequest:
+        kept = await service.schedules.known(schedule_id)
+        if kept is None or kept.request.input_sha256 != stored.sha256:
+            await store.delete(layout.scheduled_input_path(schedule_id, stored.sha256))
+        raise
+
+
+def _request(wish: Wish, request_id: str, user: str, stored: StoredInput) -> BulkRequest:
+    return BulkRequest(
         id=request_id,
         project=wish.project,
         user=user,
@@ -112,10 +158,10 @@ async def submit(
         fences=wish.fences,
         notify=wish.notify.key if wish.notify is not None else "",
     )
-    if wish.notify is not None:
-        await keep_address(store, request, wish.notify.url)
-    summary = f"{name} · {stored.lines:,} lines · project {wish.project}"
-    return await service.submit(request, summary=summary)
+
+
+def _summary(name: str, stored: StoredInput, wish: Wish) -> str:
+    return f"{name} · {stored.lines:,} lines · project {wish.project}"
 
 
 def new_id(now: float | None = None) -> str:
@@ -156,12 +202,18 @@ def submit_command(
     types: Types = None,
     delimiter: Delimiter = None,
     formulas: Formulas = False,
+    start_at: StartAt = None,
+    every: Every = None,
+    overlap: ItsOverlap = None,
+    time_zone: TimeZone = None,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until it is over; exit 1 if anything failed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help='Print {"id", "workflow_id"}.')] = False,
 ) -> None:
-    """Hand over a file of operations, or of rows.
+    """Hand over a file of operations, or of rows; now, later, or again and again.
 
     Example: headgate submit orders.jsonl --project demo --user alice --wait
+
+    Example: headgate submit orders.jsonl --project demo --user alice --id nightly --every "0 6 * * 1-5" --time-zone Europe/Zurich
     """
     surroundings = of(context)
     wish = Wish(
@@ -179,6 +231,12 @@ def submit_command(
         notify=receiver(notify, notify_key, surroundings.settings.notify),
     ).checked()
     table = destination(spreadsheet, sheet, mode, types, delimiter, formulas)
+    when = timing(start_at, every, overlap, time_zone)
+    if when is not None:
+        if wait:
+            raise InvalidRequest("--wait is for a request that begins now: leave it out with --start-at and --every")
+        waiting_for(_schedule(surroundings, file, table, wish, when, as_json=as_json))
+        return
     code = waiting_for(_submit(surroundings, file, table, wish, wait=wait, as_json=as_json))
     raise typer.Exit(code)
 
@@ -206,3 +264,21 @@ async def _submit(
     if not as_json:
         surroundings.text(progress_line(view))
     return exit_code(view)
+
+
+async def _schedule(
+    surroundings: Surroundings, file: str, table: Destination | None, wish: Wish, when: Timing, *, as_json: bool
+) -> None:
+    known_users = user_names(surroundings.settings.credentials)
+    chosen_user(wish.user, known_users)
+    with handed_in(surroundings, file, table) as source:
+        service = await surroundings.service()
+        store = Store.open(surroundings.settings.store)
+        made = await schedule(service, store, wish, when, source.operations, known_users, source.name)
+    if as_json:
+        surroundings.answer(asdict(made))
+        return
+    verb = "scheduled" if made.first else "already there:"
+    following = f", next {clock_time(made.next_at)}" if made.next_at else ""
+    surroundings.text(f"{verb} {made.id} ({made.schedule_id}): {when.in_words}{following}")
+    surroundings.say(f"look at it with: headgate schedules show {made.id}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 WORKFLOW_QUEUE: Final = "headgate"
@@ -11,6 +12,7 @@ PLAN_QUEUE: Final = "headgate-plan"
 BULK_REQUEST_TYPE: Final = "BulkRequestWorkflow"
 RATE_LIMITER_TYPE: Final = "RateLimiterWorkflow"
 NOTICE_TYPE: Final = "NoticeWorkflow"
+OCCURRENCE_TYPE: Final = "OccurrenceWorkflow"
 
 #: What a run does that those of earlier releases did not, and their histories would not replay: whoever starts one says it.
 #: 1: a request indexes a new priority at once; a limiter tells holders what their retries wait for.
@@ -40,3 +42,18 @@ def rate_limiter_id(project: str, api: str = "sheets") -> str:
 def notice_id(request_id: str, sequence: int, event: str) -> str:
     """The workflow id of what tells a request's receiver of its end; the request's run that was reset has another end."""
     return f"notice/{request_id}/{sequence}-{event}"
+
+
+def schedule_id(name: str) -> str:
+    """The Temporal id of a schedule."""
+    return f"schedule/{name}"
+
+
+def occurrence_id(name: str) -> str:
+    """The workflow id of a schedule's occurrences, to which Temporal adds a hyphen and the instant."""
+    return f"occurrence/{name}"
+
+
+def occurrence_at(workflow_id: str) -> datetime:
+    """The instant that Temporal added to an occurrence's id, such as 2030-11-24T12:00:00Z; raises ValueError where there is none."""
+    return datetime.fromisoformat(workflow_id[-20:])

@@ -1,4 +1,4 @@
-"""How a bulk request is started, the same whoever starts it: a person through the service, or a request that retries."""
+"""How a bulk request is started, the same whoever starts it: a person through the service, a retry, a schedule's occurrence."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from aiohttp import web
@@ -22,13 +23,15 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 import worker
 from headgate.models import Control
+from starter.client import BulkRequests
 from starter.devserver import DevServer
+from starter.service import TemporalService
 from tests.eventually import eventually
 from tests.integration.stack import Stack, append, running_stack
 from workflows import names
 
 FOLDER = Path(__file__).parent / "histories"
-KINDS = {"bulk", "limiter", "bulk-retry", "told", "notice"}
+KINDS = {"bulk", "limiter", "bulk-retry", "told", "notice", "occurrence"}
 
 
 def without_machine(history: str) -> str:
@@ -125,12 +128,34 @@ async def record_told(stack: Stack) -> None:
     await keep(stack, "notice", notice_id)
 
 
+async def record_occurrence(stack: Stack) -> None:
+    """A schedule that runs once."""
+    stack.spreadsheets("later")
+    requests = BulkRequests(TemporalService(stack.client), stack.store)
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+    project = await stack.project()
+    await requests.schedule([append("row", "later")], project=project, user="bot", id="later", start_at=at)
+
+    async def ended() -> bool:
+        return [one.state for one in (await requests.scheduled("later")).requests] == ["completed"]
+
+    await eventually(ended, 30)
+    workflow_id = f"{names.occurrence_id('later')}-{at.strftime('%Y-%m-%dT%H:%M:%SZ')}"
+    await stack.client.get_workflow_handle(workflow_id).result()
+    await keep(stack, "occurrence", workflow_id)
+
+
 async def _answered() -> web.Response:
     return web.Response(status=204)
 
 
 #: The scenario, and after how many events its workflows continue as new.
-RECORDS = {"request": (record_request, 150), "retry": (record_retry, 60), "told": (record_told, 150)}
+RECORDS = {
+    "request": (record_request, 150),
+    "retry": (record_retry, 60),
+    "told": (record_told, 150),
+    "occurrence": (record_occurrence, 150),
+}
 
 
 async def record(wanted: Sequence[str]) -> None:

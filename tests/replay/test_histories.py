@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,17 @@ import worker
 from tests.replay.record import KINDS
 from workflows.bulk_request import BulkRequestWorkflow
 from workflows.notice import NoticeWorkflow
+from workflows.occurrence import OccurrenceWorkflow
 from workflows.rate_limiter import RateLimiterWorkflow
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 
 def history_in(path: Path) -> WorkflowHistory:
-    return WorkflowHistory.from_json(path.stem, path.read_text())
+    """The history under the id that its workflow had, which is part of what it decided by."""
+    history = path.read_text()
+    started = json.loads(history)["events"][0]["workflowExecutionStartedEventAttributes"]
+    return WorkflowHistory.from_json(started["workflowId"], history)
 
 
 def test_there_are_histories_of_every_kind() -> None:
@@ -31,7 +36,7 @@ def test_there_are_histories_of_every_kind() -> None:
 async def test_a_recorded_history_replays(path: Path) -> None:
     """Every workflow task of the run leads to the commands that it led to then."""
     replayer = Replayer(
-        workflows=[BulkRequestWorkflow, RateLimiterWorkflow, NoticeWorkflow],
+        workflows=[BulkRequestWorkflow, RateLimiterWorkflow, NoticeWorkflow, OccurrenceWorkflow],
         data_converter=pydantic_data_converter,
         workflow_runner=worker.sandbox(),
     )

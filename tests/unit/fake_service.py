@@ -24,9 +24,11 @@ from headgate.models import (
     ProgressView,
     State,
 )
+from headgate.schedules import OccurrenceInput, iso
 from headgate.steering import Command
 from starter import cli
 from starter.commands import Answered
+from starter.schedules import Scheduled, ScheduleRow, Schedules, UnderWay, UnknownSchedule, refuse_other
 from starter.selection import Selection
 from starter.service import RequestRow, Service, Submitted, UnknownRequest, changed
 from starter.surroundings import Surroundings
@@ -53,6 +55,77 @@ def view(
 
 
 @dataclass
+class FakeSchedules:
+    """`Schedules` from memory: `refuses` is what Temporal says of a new one, `starting` are occurrences without a request yet."""
+
+    made: dict[str, OccurrenceInput] = field(default_factory=dict)
+    paused: dict[str, str] = field(default_factory=dict)
+    running: tuple[str, ...] = ()
+    starting: tuple[str, ...] = ()
+    refuses: str = ""
+
+    async def create(self, start: OccurrenceInput) -> Scheduled:
+        if self.refuses:
+            raise InvalidRequest(self.refuses)
+        name = start.request.id
+        first = name not in self.made
+        earlier = self.made.setdefault(name, start)
+        refuse_other(earlier, start)
+        return Scheduled(name, f"schedule/{name}", self._next(name), first=first)
+
+    async def known(self, schedule_id: str) -> OccurrenceInput | None:
+        return self.made.get(schedule_id)
+
+    async def show(self, schedule_id: str) -> ScheduleRow:
+        self._must_know(schedule_id)
+        start, request = self.made[schedule_id], self.made[schedule_id].request
+        return ScheduleRow(
+            id=schedule_id,
+            state="paused" if schedule_id in self.paused else "active",
+            when=start.timing.in_words,
+            next_at=None if schedule_id in self.paused else self._next(schedule_id),
+            overlap=start.timing.overlap,
+            note=self.paused.get(schedule_id, ""),
+            project=request.project,
+            owner=request.owner,
+            priority=request.priority,
+            summary=start.summary,
+            started=0,
+            skipped=0,
+            missed=0,
+            requests=(),
+        )
+
+    async def all(self) -> AsyncIterator[ScheduleRow]:
+        for name in sorted(self.made):
+            yield await self.show(name)
+
+    async def pause(self, schedule_id: str, note: str) -> None:
+        self._must_know(schedule_id)
+        self.paused[schedule_id] = note
+
+    async def resume(self, schedule_id: str, note: str) -> ScheduleRow:
+        self._must_know(schedule_id)
+        self.paused.pop(schedule_id, None)
+        return await self.show(schedule_id)
+
+    async def remove(self, schedule_id: str) -> UnderWay:
+        self._must_know(schedule_id)
+        del self.made[schedule_id]
+        return await self.under_way(schedule_id)
+
+    async def under_way(self, schedule_id: str | None = None) -> UnderWay:
+        return UnderWay(self.running, self.starting)
+
+    def _next(self, name: str) -> str:
+        return iso(self.made[name].timing.at_s or 1_900_000_000)
+
+    def _must_know(self, name: str) -> None:
+        if name not in self.made:
+            raise UnknownSchedule(f"there is no schedule {name!r}")
+
+
+@dataclass
 class FakeService:
     """`Service` from memory: `answers` are progress views or errors in turn, the last one stays; `of_each` are those of requests
     that have their own. `asked` are the questions after progress, `pauses` the seconds between two of them."""
@@ -74,6 +147,11 @@ class FakeService:
     state: State | None = "completed"
     states: list[State | None] = field(default_factory=list)
     known: tuple[str, ...] = ("r1",)
+    scheduled: FakeSchedules = field(default_factory=FakeSchedules)
+
+    @property
+    def schedules(self) -> Schedules:
+        return self.scheduled
 
     async def submit(self, request: BulkRequest, *, summary: str) -> Submitted:
         earlier = self.submitted.setdefault(request.id, request)
