@@ -9,7 +9,8 @@ from typing import Annotated, Final
 
 import typer
 
-from activities.purging import Kept, all_kept, kept, purge
+from activities.layout import schedule_root
+from activities.purging import Kept, all_kept, all_scheduled, kept, purge
 from activities.store import Store
 from headgate.errors import InvalidRequest
 from starter.completing import request_ids
@@ -25,13 +26,15 @@ _REMAINS: Final = (
 
 
 async def purgeable(service: Service, store: Store, request_id: str) -> Kept:
-    """What would go of a request that is over, or that the server has forgotten; InvalidRequest while it runs."""
+    """What would go of a request that is over, or that the server has forgotten; InvalidRequest while it runs or is starting."""
     unknown: UnknownRequest | None = None
     try:
         if await service.over(request_id) is None:
             raise InvalidRequest(f"request {request_id!r} is not over: cancel it first, or wait")
     except UnknownRequest as error:
         unknown = error
+        if request_id in (await service.schedules.under_way()).starting:
+            raise InvalidRequest(f"request {request_id!r} is about to start") from None
     found = await kept(store, request_id)
     if not found.objects:
         raise unknown or InvalidRequest(f"nothing of request {request_id!r} is in the store {store.location}")
@@ -39,8 +42,12 @@ async def purgeable(service: Service, store: Store, request_id: str) -> Kept:
 
 
 async def aged(service: Service, store: Store, before_s: float) -> tuple[list[Kept], int]:
-    """What was last written before an instant and belongs to no running request; and how many of that age still run."""
+    """What was last written before an instant and belongs to no running request; and how many of that age still run.
+
+    One that a schedule is starting has its input already, and the server does not know it yet.
+    """
     old, running = [], 0
+    starting = (await service.schedules.under_way()).starting
     async for found in all_kept(store):
         if not found.objects or found.modified_s >= before_s:
             continue
@@ -49,9 +56,22 @@ async def aged(service: Service, store: Store, before_s: float) -> tuple[list[Ke
                 running += 1
                 continue
         except UnknownRequest:  # the server's retention is over
-            pass
+            if found.request_id in starting:
+                running += 1
+                continue
         old.append(found)
     return old, running
+
+
+async def forgotten(service: Service, store: Store, before_s: float) -> list[Kept]:
+    """Inputs last written before an instant that nothing needs: the server knows their schedules no more, and none is starting."""
+    old = [found async for found in all_scheduled(store) if found.objects and found.modified_s < before_s]
+    return [found for found in old if await _needed_by_none(service, found.request_id)]
+
+
+async def _needed_by_none(service: Service, schedule_id: str) -> bool:
+    known = await service.schedules.known(schedule_id)
+    return known is None and not (await service.schedules.under_way(schedule_id)).starting
 
 
 def purge_command(
@@ -60,7 +80,10 @@ def purge_command(
         str | None, typer.Argument(metavar="[ID]", help="The request's id.", autocompletion=request_ids)
     ] = None,
     older_than: Annotated[
-        str | None, typer.Option(help="Every request of which nothing was written for so long: 12h, 30d, 8w.")
+        str | None,
+        typer.Option(
+            help="Every request of which nothing was written for so long, and inputs of schedules that are no more: 12h, 30d, 8w."
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
@@ -80,39 +103,55 @@ async def _purge(
     service = await surroundings.service()
     store = Store.open(surroundings.settings.store)
     running = 0
+    schedules: list[Kept] = []
     if request_id is not None:
         chosen = [await purgeable(service, store, request_id)]
     else:
-        chosen, running = await aged(service, store, time.time() - (age or 0))
-    if chosen and not yes:
-        await _confirmed(surroundings, chosen)
+        before_s = time.time() - (age or 0)
+        chosen, running = await aged(service, store, before_s)
+        schedules = await forgotten(service, store, before_s)
+    if (chosen or schedules) and not yes:
+        await _confirmed(surroundings, chosen, schedules)
     for one in chosen:
         await purge(store, one.request_id)
+    schedules = [
+        one for one in schedules if await _needed_by_none(service, one.request_id)
+    ]  # also after a long question
+    for one in schedules:
+        await store.delete_folder(schedule_root(one.request_id))
+    everything = [*chosen, *schedules]
     if as_json:
         surroundings.answer(
             {
                 "purged": [one.request_id for one in chosen],
-                "objects": sum(one.objects for one in chosen),
-                "bytes": sum(one.size for one in chosen),
+                "schedules": [one.request_id for one in schedules],
+                "objects": sum(one.objects for one in everything),
+                "bytes": sum(one.size for one in everything),
                 "still_running": running,
             }
         )
         return
-    surroundings.text(f"removed {_sum(chosen)}" if chosen else "nothing to remove")
+    surroundings.text(f"removed {_sum(chosen, schedules)}" if everything else "nothing to remove")
     if running:
         surroundings.text(f"{running:,} requests of that age are not over and were kept")
-    if chosen:
+    if everything:
         surroundings.text(_REMAINS)
 
 
-async def _confirmed(surroundings: Surroundings, chosen: Sequence[Kept]) -> None:
-    surroundings.say(f"Remove {_sum(chosen)}? It cannot be undone. [y/N]")
+async def _confirmed(surroundings: Surroundings, chosen: Sequence[Kept], schedules: Sequence[Kept]) -> None:
+    surroundings.say(f"Remove {_sum(chosen, schedules)}? It cannot be undone. [y/N]")
     answer = await asyncio.to_thread(surroundings.stdin.readline)
     if answer.strip().lower() not in (b"y", b"yes"):
         raise InvalidRequest("not confirmed, so nothing was removed; --yes confirms")
 
 
-def _sum(chosen: Sequence[Kept]) -> str:
-    objects, size = sum(one.objects for one in chosen), sum(one.size for one in chosen)
-    which = f"request {chosen[0].request_id}" if len(chosen) == 1 else f"{len(chosen):,} requests"
-    return f"input, plan, journals and results of {which} ({objects:,} objects, {size / 1_000_000:,.1f} MB)"
+def _sum(chosen: Sequence[Kept], schedules: Sequence[Kept]) -> str:
+    said = []
+    if chosen:
+        which = f"request {chosen[0].request_id}" if len(chosen) == 1 else f"{len(chosen):,} requests"
+        said.append(f"input, plan, journals and results of {which}")
+    if schedules:
+        said.append(f"the input of {len(schedules):,} schedules that are no more")
+    everything = [*chosen, *schedules]
+    objects, size = sum(one.objects for one in everything), sum(one.size for one in everything)
+    return f"{' and '.join(said)} ({objects:,} objects, {size / 1_000_000:,.1f} MB)"

@@ -140,6 +140,16 @@ def test_by_age(folder: Path) -> None:
     assert purged(folder, "--older-than", "30d").out.startswith("nothing to remove")
 
 
+def test_what_a_schedule_is_starting_is_kept(folder: Path) -> None:
+    """The server knows no such request yet, and its input may be old: no worker has come by to start it."""
+    service = Remembers(running=["runs"], ended=["over", "young"])
+    service.scheduled.starting = ("forgotten",)
+    found = ran("purge", "--older-than", "30d", "--yes", "--json", service=service, environ=environ(folder))
+    assert (found.documents[0]["purged"], found.documents[0]["still_running"]) == (["over"], 2)
+    assert one_sentence(ran("purge", "forgotten", "--yes", service=service, environ=environ(folder)).err)
+    assert there(folder) == {"runs", "forgotten", "young"}
+
+
 @pytest.mark.parametrize("answer", [b"", b"n\n", b"\n", b"yes please\n"])
 def test_it_asks_first(folder: Path, answer: bytes) -> None:
     found = purged(folder, "--older-than", "4w", stdin=answer)
