@@ -5,9 +5,10 @@ The oracle is the emulator: how often each row stands in its spreadsheet.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,12 @@ class Clerk:
 
 
 @pytest.fixture
-def clerk(stack: Stack) -> Clerk:
-    return Clerk(stack)
+async def clerk(stack: Stack) -> AsyncIterator[Clerk]:
+    """No schedule of a test outlives it, or a failed one would slow down all others."""
+    made = Clerk(stack)
+    yield made
+    with contextlib.suppress(UnknownSchedule):
+        await made.requests.remove_schedule(made.name)
 
 
 def soon(seconds: float = 4.0) -> datetime:
@@ -157,10 +162,8 @@ async def test_an_overlap_is_what_was_chosen(
 
     await eventually(several_were_due, 60)
     under_way = [one.state for one in (await clerk.row()).requests]
-    assert under_way.count("starting") <= 1
     assert len(under_way) == 1 if together == 1 else len(under_way) >= together
     assert clerk.rows == 0
-    held = (await clerk.row()).requests[-1]
     resumed_at = time.time()
     await stack.limiter(clerk.project).signal("resume", Control(by="test"))
     await clerk.ended(2)
@@ -169,12 +172,13 @@ async def test_an_overlap_is_what_was_chosen(
         await stack.client.get_workflow_handle(names.bulk_request_id(request_id)).result()
     await eventually(clerk.a_row_each, 60)
     first, second, *_ = await clerk.request_ids()
-    assert first == held.request
-    due = datetime.strptime(second.removeprefix(f"{clerk.name}-"), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    begun, due = (
+        datetime.strptime(f"{one}+0000", f"{clerk.name}-%Y%m%dT%H%M%SZ%z").timestamp() for one in (first, second)
+    )
     if overlap is None:
         assert due >= math.floor(resumed_at), "what was due meanwhile was left out"
     else:
-        assert due == datetime.fromisoformat(held.at).timestamp() + 1, "what was due next was kept, or ran beside it"
+        assert due == begun + 1, "what was due next was kept, or ran beside it"
 
 
 async def test_a_start_by_hand_takes_the_single_start_that_there_is(clerk: Clerk, stack: Stack) -> None:
