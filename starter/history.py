@@ -132,7 +132,9 @@ class Reader:
         match kind:
             case "workflow_execution_started":
                 start = await self._read(said.input, BulkInput)
-                return facts.Started(**when, start=start, sender=said.identity, run_id=self._run_id)
+                # Nobody's client starts a schedule's request: its occurrence does.
+                sender = said.identity or said.parent_workflow_execution.workflow_id
+                return facts.Started(**when, start=start, sender=sender, run_id=self._run_id)
             case "workflow_execution_signaled" if said.signal_name == "report":
                 report = await self._read(said.input, LeaseReport)
                 return facts.Reported(**when, report=report) if report is not None else None

@@ -99,7 +99,7 @@ def pause_command(context: typer.Context, id_: ScheduleId, as_json: Json = False
 
 async def _pause(surroundings: Surroundings, schedule_id: str, *, as_json: bool) -> None:
     found = (await surroundings.service()).schedules
-    await found.pause(_checked(schedule_id), f"paused by {_who(surroundings)}")
+    await found.pause(_checked(schedule_id), f"paused by {surroundings.person or 'someone'}")
     if as_json:
         surroundings.answer({"id": schedule_id, "state": "paused"})
     else:
@@ -117,7 +117,7 @@ def resume_command(context: typer.Context, id_: ScheduleId, as_json: Json = Fals
 
 async def _resume(surroundings: Surroundings, schedule_id: str, *, as_json: bool) -> None:
     found = (await surroundings.service()).schedules
-    row = await found.resume(_checked(schedule_id), f"resumed by {_who(surroundings)}")
+    row = await found.resume(_checked(schedule_id), f"resumed by {surroundings.person or 'someone'}")
     if as_json:
         surroundings.answer({"id": schedule_id, "state": row.state, "next_at": row.next_at})
     elif row.next_at is not None:
@@ -159,10 +159,6 @@ def _checked(schedule_id: str) -> str:
     except InvalidRequest:
         raise UnknownSchedule(f"there is no schedule {schedule_id[:140]!r}") from None
     return schedule_id
-
-
-def _who(surroundings: Surroundings) -> str:
-    return surroundings.environ.get("USER") or surroundings.environ.get("USERNAME") or "someone"
 
 
 def _in_list(row: ScheduleRow) -> list[str]:

@@ -110,6 +110,8 @@ async def test_a_start_in_some_seconds_runs_once_under_the_schedules_own_id(cler
     assert not (await clerk.schedule(start_at=at)).first, "the same once more, though its instant is past"
     assert await eventually(clerk.request_ids) == [clerk.name]
 
+    first = await anext(TemporalService(stack.client).history(clerk.name))
+    assert (first.kind, first.particulars["sender"]) == ("submitted", f"{names.occurrence_id(clerk.name)}-{stamp(at)}")
     described = await stack.client.get_workflow_handle(names.bulk_request_id(clerk.name)).describe()
     assert await described.static_summary() == f"Python · 1 lines · project {clerk.project}"
     rows = [row async for row in TemporalService(stack.client).requests(Selection(project=clerk.project))]
