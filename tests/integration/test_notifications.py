@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from activities.notices import keep_address
 from headgate.errors import NotDelivered
 from headgate.models import BulkInput, BulkRequest, Control
 from headgate.notice_messages import Happening, LastNotices, Notice, TellNotice
+from headgate.settings import NotifySettings
+from starter.client import BulkRequests
+from starter.service import TemporalService
 from tests.conftest import StartServer
 from tests.eventually import eventually
 from tests.integration.stack import NOTIFY_SECRET, Handle, Stack, append, running_stack
@@ -361,3 +365,26 @@ async def test_a_notice_that_nobody_takes_keeps_no_other_from_being_told(
             ended = "nobody could be told that r is completed" if refused == "completed" else "cancelled"
             assert ended in str(caught.value.cause).lower()
     assert [*dict.fromkeys(told)] == (["started"] if refused == "nothing" else [*EVENTS])
+
+
+async def test_every_request_of_a_schedule_tells_the_schedules_receiver(stack: Stack, inbox: Inbox) -> None:
+    """The address is kept with the schedule, and goes from there to each of its requests; no payload has it."""
+    stack.spreadsheets("told-later")
+    requests = BulkRequests(TemporalService(stack.client), stack.store, notify=NotifySettings(loopback=True))
+    project = await stack.project()
+    async with inbox.open():
+        made = await requests.schedule(
+            [append("row", "told-later")],
+            project=project,
+            user="bot",
+            id="told-later",
+            every=timedelta(seconds=3),
+            notify=inbox.url,
+            notify_key="tests",
+        )
+        try:
+            await eventually(lambda: inbox.events.count("completed") >= 2, timeout=40)
+        finally:
+            await requests.remove_schedule(made.id)
+        assert {document["request"].rpartition("-")[0] for document in inbox.arrived} == {"told-later"}
+        assert len({document["request"] for document in inbox.arrived}) >= 2

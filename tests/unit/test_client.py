@@ -113,16 +113,20 @@ async def test_names_are_checked_first(options: dict[str, Any]) -> None:
 
 def test_the_pages_examples_are_python_that_this_release_takes() -> None:
     """Every block compiles, and every method of the client in it has these arguments."""
-    page = (Path(__file__).parents[2] / "docs" / "in-and-out.md").read_text(encoding="utf-8")
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "in-and-out.md").read_text(encoding="utf-8")
     checked = []
-    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        tree = compile(block, "in-and-out.md", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    for block in re.findall(
+        r"```python\n(.*?)```", page + (docs / "scheduled.md").read_text(encoding="utf-8"), re.DOTALL
+    ):
+        tree = compile(block, "docs", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         for call in ast.walk(tree):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
                 method = getattr(BulkRequests, call.func.attr)
                 inspect.signature(method).bind(None, *call.args, **{str(word.arg): 0 for word in call.keywords})
                 checked.append(call.func.attr)
-    assert sorted(checked) == ["ended", "list", "pause", "results", "submit", "watch"]
+    told = {"ended", "list", "pause", "results", "submit", "watch"}
+    assert set(checked) == told | {"schedule", "schedules", "pause_schedule", "resume_schedule", "remove_schedule"}
     named = set(
         re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| [^|]*\|$", page, re.MULTILINE)))
     )
