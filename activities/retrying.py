@@ -26,6 +26,7 @@ from activities.submission import store_input
 from headgate.errors import InvalidRequest
 from headgate.models import NAME_PATTERN, BulkRequest, Retry, State
 from headgate.retries import left_out
+from headgate.summaries import request_summary
 
 #: Beyond so many retries of one request something else is wrong.
 MOST_RETRIES: Final = 1_000
@@ -90,7 +91,7 @@ async def _made(store: Store, request: BulkRequest, new_id: str, left: Leftovers
     )
     if url is not None:
         await keep_address(store, again, url)
-    summary = f"retry of {request.id} · {stored.lines:,} lines · project {request.project}"
+    summary = request_summary(f"retry of {request.id}", stored.lines, request.project)
     return Retry(request=again, operations=left.taken, left_out=left.left_out, summary=summary)
 
 

@@ -47,7 +47,7 @@ def details(limiter: Limiter, now: int, alerts: tuple[str, ...]) -> str:
         f"{limiter.granted} tokens granted, {limiter.returned} returned, {limiter.health.throttled} × 429, "
         f"{limiter.health.overloads} failures, {len(limiter.queue)} requests wait for tokens"
     )
-    rows = ["| quota | used | limit | learned | free |", "|---|---|---|---|---|"]
+    rows = head("quota", "used", "limit", "learned", "free")
     for kind in KINDS:
         name = f"project/{kind}"
         bucket, ceiling = limiter.buckets.project(kind), limiter.health.ceiling(name, now)
@@ -57,10 +57,7 @@ def details(limiter: Limiter, now: int, alerts: tuple[str, ...]) -> str:
     lines.append("\n".join(rows))
     classes = shown_classes(limiter, now)
     if classes:
-        rows = [
-            "| class | share | owners | lanes | calls/window | Jain | longest wait |",
-            "|---|---|---|---|---|---|---|",
-        ]
+        rows = head("class", "share", "owners", "lanes", "calls/window", "Jain", "waits")
         rows += [
             f"| {c.kind} {c.priority} | {c.share:.0%} | {c.owners} | {c.lanes} | {c.calls} | {c.jain:.3f} | {c.waits_ns / SECOND_NS:.0f} s |"
             for c in classes
@@ -68,3 +65,9 @@ def details(limiter: Limiter, now: int, alerts: tuple[str, ...]) -> str:
         lines.append("\n".join(rows))
     lines.append("Signals: `pause`, `resume`, `configure`. Query: `show`.")
     return "\n\n".join(lines)
+
+
+def head(first: str, *others: str) -> list[str]:
+    """A table's first two lines. The Web UI pads no cell: no-break spaces in the head hold the columns apart."""
+    cells = [f"{first}\u00a0", *(f"\u00a0\u00a0\u00a0{other}" for other in others)]
+    return [f"| {' | '.join(cells)} |", "|:--|" + "--:|" * len(others)]

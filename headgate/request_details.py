@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 from urllib.parse import quote
 
-from headgate.models import ProgressView
+from headgate.models import SECOND_NS, BulkRequest, ProgressView
 from headgate.progress import instant
 from headgate.steering import Steering
 
@@ -39,7 +39,8 @@ def details(view: ProgressView, steering: Steering, workflow_id: str, limiter_id
     elif view.state == "cancelled":
         parts.append(f"> cancelled by {_quoted(steering.cancelled_by or '')}: what was not sent is unprocessed")
     if over:
-        parts.append(f"`headgate results {view.id}` has what became of every operation.")
+        again = f", `headgate retry-failed {view.id}` sends again what failed" if counts.failed else ""
+        parts.append(f"`headgate results {view.id}` has what became of every operation{again}.")
     else:
         parts.append(
             "**Steer it**: *More Actions > Send an Update*, no data needed: `pause`, `resume`, `cancel`, `retry_failed`. "
@@ -52,10 +53,45 @@ def details(view: ProgressView, steering: Steering, workflow_id: str, limiter_id
     return "\n\n".join([*parts, f"*As of {_time(instant(now), now)}. Key R: anew.*"])
 
 
+def introduction(request: BulkRequest, summary: str = "") -> str:
+    """What was asked for and how to read the page: the same for as long as the request lives. `summary` comes first, if any."""
+    facts = [
+        *([_quoted(summary), ""] if summary else []),
+        f"- **Project** {_quoted(request.project)}: its quota pays",
+        f"- **Owner** {_quoted(request.owner)}, priority {request.priority} when it was submitted",
+    ]
+    if request.user:
+        facts.append(f"- **User** {_quoted(request.user)}, for lines that name none")
+    facts.append(f"- **Input** {_size(request.input_bytes)}, SHA-256 `{request.input_sha256[:12]}…`")
+    if request.order == "strict":
+        facts.append("- **Order** reads and writes of a spreadsheet go one after the other")
+    if request.operations_per_call:
+        facts.append(f"- **Operations in a call** {request.operations_per_call:,} at most")
+    if request.max_age_ns:
+        facts.append(f"- **Reads** may be {request.max_age_ns // SECOND_NS:,} s old")
+    if request.stop_after:
+        facts.append(f"- **Pauses** by itself once {request.stop_after:,} operations have failed")
+    if request.grow:
+        facts.append("- **Grows** a sheet that a write does not fit into")
+    timeline = (
+        "**On the timeline** `plan` reads the input, `send_lease` makes calls, `resend_batch` makes one again that went wrong; "
+        "`request_tokens` asks the limiter, `grant` brings tokens, `settle` hands back what is not needed."
+    )
+    commands = ", ".join(f"`headgate {command} {request.id}`" for command in ("watch", "status", "results"))
+    return "\n\n".join(["\n".join(facts), timeline, f"**In a terminal** {commands}"])
+
+
+def _size(many: int) -> str:
+    """Bytes as people say them."""
+    if many < 1_000_000:
+        return f"{max(1, round(many / 1000)):,} kB"
+    return f"{many / 1_000_000:,.1f} MB"
+
+
 def _facts(view: ProgressView, now: int) -> list[str]:
     """The list: what is known of the future only while there is one."""
     calls, facts = view.calls, []
-    if view.state not in OVER:
+    if view.state not in (*OVER, "paused"):
         ready = f"about {_time(view.eta_at, now)}" if view.eta_at else "not known yet"
         facts.append(f"- **Ready** {ready}, at {view.rate_per_minute:g} calls a minute")
     again = f", {calls.retried:,} of them again" if calls.retried else ""

@@ -1,7 +1,7 @@
-"""What an activity of a bulk request is for, in a line of the Web UI's timeline, which cuts it after some 120 characters.
+"""What a bulk request and its activities are for, in a line of the Web UI, whose timeline cuts it after some 120 characters.
 
 A server refuses a summary of more than 400 bytes, and the decision with it, for ever: whatever an id or a reason holds, these
-are shorter.
+are shorter. Temporal Cloud takes 200 (reference/temporal.md 1.3).
 """
 
 from __future__ import annotations
@@ -12,14 +12,26 @@ from headgate.models import AbandonLane, LaneSending, ResendBatch
 from headgate.wording import cause, counted, words
 
 LONGEST: Final = 90
+#: What a project's name of 128 and a number of lines leave of 200 bytes.
+LONGEST_NAME_BYTES: Final = 36
+
+
+def request_summary(name: str, lines: int, project: str) -> str:
+    """A request: `orders.jsonl · 1,200 lines · project shop`; of a long name the end, which tells most."""
+    shown = name
+    while len(shown.encode("utf-8", "surrogatepass")) > LONGEST_NAME_BYTES:
+        shown = "…" + shown.lstrip("…")[1:]
+    return f"{shown} · {lines:,} lines · project {project}"
 
 
 def sending(lanes: tuple[LaneSending, ...]) -> str:
-    """So many calls; for which spreadsheet and user, where it is one lane."""
+    """So many calls; for which spreadsheet and user, where it is one."""
     calls = sum(len(lane.batches) for lane in lanes)
     if len(lanes) == 1:
         return _clipped(f"{counted(calls, 'call')}: {lanes[0].user} to {lanes[0].spreadsheet}")
-    return f"{counted(calls, 'call')} in {len(lanes)} lanes"
+    spreadsheets = {lane.spreadsheet for lane in lanes}
+    where = next(iter(spreadsheets)) if len(spreadsheets) == 1 else f"{len(spreadsheets):,} spreadsheets"
+    return _clipped(f"{counted(calls, 'call')} to {where}")
 
 
 def sending_again(order: ResendBatch) -> str:

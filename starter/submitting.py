@@ -19,6 +19,7 @@ from headgate.csv_input import Destination
 from headgate.errors import InvalidRequest
 from headgate.models import LONGEST_AGE_NS, NAME_PATTERN, SECOND_NS, BulkRequest, Order, Priority
 from headgate.schedules import OccurrenceInput, Timing, check_name
+from headgate.summaries import request_summary
 from starter.following import exit_code, follow_on
 from starter.inputs import (
     CsvMode,
@@ -101,7 +102,7 @@ async def submit(
     request = _request(wish, request_id, user, stored)
     if wish.notify is not None:
         await keep_address(store, request, wish.notify.url)
-    return await service.submit(request, summary=_summary(name, stored, wish))
+    return await service.submit(request, summary=request_summary(name, stored.lines, wish.project))
 
 
 async def schedule(
@@ -125,7 +126,7 @@ async def schedule(
         raise InvalidRequest(f"--start-at is past: {when.in_words}; leave it out to begin now")
     stored = await store_scheduled_input(store, schedule_id, operations)
     start = OccurrenceInput(
-        request=_request(wish, schedule_id, user, stored), timing=when, summary=_summary(name, stored, wish)
+        request=_request(wish, schedule_id, user, stored), timing=when, summary=request_summary(name, stored.lines, wish.project)
     )
     if wish.notify is not None:
         kept_at = layout.scheduled_notify_path(schedule_id, start.request.nonce)
@@ -158,10 +159,6 @@ def _request(wish: Wish, request_id: str, user: str, stored: StoredInput) -> Bul
         fences=wish.fences,
         notify=wish.notify.key if wish.notify is not None else "",
     )
-
-
-def _summary(name: str, stored: StoredInput, wish: Wish) -> str:
-    return f"{name} · {stored.lines:,} lines · project {wish.project}"
 
 
 def new_id(now: float | None = None) -> str:

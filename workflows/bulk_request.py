@@ -42,7 +42,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from headgate.progress import Progress, instant
     from headgate.quota import SECOND_NS
-    from headgate.request_details import details
+    from headgate.request_details import details, introduction
     from headgate.seen import Seen
     from headgate.steering import Steering
     from headgate.summaries import giving_up, sending, sending_again
@@ -524,7 +524,7 @@ class BulkRequestWorkflow(Steered):
         self._do(self._sleep(at_ns, now), counts=False)
 
     async def _sleep(self, at_ns: int, now: int) -> None:
-        await workflow.sleep(max(at_ns - now, 1_000_000) / SECOND_NS, summary="ask again")
+        await workflow.sleep(max(at_ns - now, 1_000_000) / SECOND_NS, summary="look again")
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -648,7 +648,8 @@ class BulkRequestWorkflow(Steered):
         if shown != self._shown:
             self.steering.version += bool(self._shown)
             at_once, self._shown = True, shown
-        if at_once or now - self._shown_ns >= SHOW_EVERY_NS:
+        # Behind the last report of one that is held there is no later step that would tell of it.
+        if at_once or self.steering.held or now - self._shown_ns >= SHOW_EVERY_NS:
             self._describe(now)
         self._index()
         self._telling.observe(
@@ -661,7 +662,12 @@ class BulkRequestWorkflow(Steered):
     def _describe(self, now: int) -> None:
         self._shown_ns = now
         limiter = names.rate_limiter_id(self._request.project)
-        workflow.set_current_details(details(self.progress(), self.steering, self._holder, limiter, now))
+        shown = details(self.progress(), self.steering, self._holder, limiter, now)
+        if workflow.info().continued_run_id:
+            # A server keeps the summary and the details of the first run for that run alone.
+            summary = str(workflow.memo_value("summary", default=""))
+            shown += f"\n\n---\n\n{introduction(self._request, summary)}"
+        workflow.set_current_details(shown)
 
     def _index(self) -> None:
         """Search attributes change with the state, the priority and another quarter done: each change is an action."""

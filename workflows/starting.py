@@ -10,6 +10,7 @@ from typing import Any, Final
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 
 from headgate.models import SECOND_NS, BulkRequest
+from headgate.request_details import introduction
 from workflows import names
 
 STATE: Final = SearchAttributeKey.for_keyword("HeadgateState")
@@ -32,9 +33,10 @@ def start_options(request: BulkRequest, *, summary: str, indexed: bool) -> dict[
         "id": names.bulk_request_id(request.id),
         "task_queue": names.WORKFLOW_QUEUE,
         "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
-        "memo": {"fingerprint": fingerprint(request)},
+        "memo": {"fingerprint": fingerprint(request), "summary": summary},
         "search_attributes": _search_attributes(request) if indexed else None,
         "static_summary": summary,
+        "static_details": introduction(request),
     }
 
 

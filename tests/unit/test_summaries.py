@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headgate.models import AbandonLane, LaneEntry, ResendBatch
-from headgate.summaries import giving_up, sending, sending_again
+from headgate.summaries import giving_up, request_summary, sending, sending_again
 from tests.unit.history_events import REQUEST, lease
 
 #: What a Temporal server takes by default.
@@ -19,7 +20,9 @@ ENTRY = LaneEntry(lane=3, kind="write", user="bot", spreadsheet="orders", first_
 def test_a_lane_alone_is_named() -> None:
     assert sending(lease(7, batches=(0, 1)).lanes) == "2 calls: user7 to sheet7"
     assert sending(lease(7).lanes) == "1 call: user7 to sheet7"
-    assert sending(lease(1, 2, 3).lanes) == "3 calls in 3 lanes"
+    assert sending(lease(1, 2, 3).lanes) == "3 calls to 3 spreadsheets"
+    (lane,) = lease(7).lanes
+    assert sending((lane, lane.model_copy(update={"user": "other"}))) == "2 calls to sheet7"
 
 
 def test_a_batch_and_a_lane_that_cannot_go_on_are_named() -> None:
@@ -43,3 +46,12 @@ def test_no_server_refuses_it(name: str, reason: str) -> None:
     ):
         assert len(json.dumps(said, ensure_ascii=False).encode("utf-8", "surrogatepass")) <= REFUSED_BEYOND
         assert "\n" not in said
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "ä" * 127, "目" * 85, "orders.jsonl"])
+def test_a_request_is_never_refused_for_the_length_of_its_names(name: str) -> None:
+    """Nor by Temporal Cloud when the file has the longest name that there is, and the project too."""
+    said = request_summary(name, 123_456_789, "p" * 128)
+    assert len(said.encode()) <= 200
+    assert name[-10:] in said
+    assert ("…" in said) == (len(name) > 40)
