@@ -61,6 +61,7 @@ from headgate.models import Settlement
 from headgate.settings import Settings
 from workflows import names
 from workflows.bulk_request import BulkRequestWorkflow
+from workflows.failures import plainly
 from workflows.limiter_start import signal_with_start_limiter, start_limiter
 from workflows.notice import NoticeWorkflow
 from workflows.occurrence import OccurrenceWorkflow
@@ -90,7 +91,7 @@ def sandbox() -> SandboxedWorkflowRunner:
 def workflow_worker(client: Client, **options: Any) -> Worker:
     """Decides: bulk requests, limiters, the occurrences of schedules, and who is still to be told."""
     return Worker(
-        client,
+        plainly(client),
         task_queue=names.WORKFLOW_QUEUE,
         workflows=[BulkRequestWorkflow, RateLimiterWorkflow, OccurrenceWorkflow, NoticeWorkflow],
         workflow_runner=sandbox(),
@@ -121,7 +122,7 @@ def send_worker(client: Client, settings: Settings | None = None) -> Worker:
     alerts = AlertActivities(None if settings.alert_webhook is None else Webhook.open(settings.alert_webhook))
     notices = NoticeActivities(store, settings.notify)
     return Worker(
-        client,
+        plainly(client),
         task_queue=names.SEND_QUEUE,
         activities=[calls.send_lease, calls.resend_batch, calls.ask_limiter, alerts.raise_alert, notices.notify],
         max_concurrent_activities=500,
@@ -137,7 +138,7 @@ def plan_worker(client: Client, settings: Settings | None = None) -> Worker:
     plans = PlanActivities(store, None if users is None else frozenset(users), Cache(store))
     retries = RetryActivities(store, partial(submitted, client))
     return Worker(
-        client,
+        plainly(client),
         task_queue=names.PLAN_QUEUE,
         activities=[
             plans.plan,

@@ -68,7 +68,7 @@ class CallActivities:
         if not self.clock.trusted:
             await self.desk.set_clock(order.request.project)
         lease = LeaseInProgress(self.sender, order, self._tell_early)
-        beating = asyncio.create_task(_heartbeats())
+        beating = asyncio.create_task(_heartbeats(lease.said))
         try:
             return await lease.run()
         finally:
@@ -78,7 +78,8 @@ class CallActivities:
     async def resend_batch(self, order: ResendBatch) -> ResendReport:
         """Make the one call that the batch needs next; raises for another attempt until its result is recorded."""
         self.clock.started(activity.info().started_time)
-        beating = asyncio.create_task(_heartbeats())
+        doing = Doing()
+        beating = asyncio.create_task(_heartbeats(doing.said))
         try:
             if not self.clock.trusted:
                 await self.desk.set_clock(order.request.project)
@@ -98,7 +99,7 @@ class CallActivities:
                 return ResendReport(broken=str(error))
             if step is None:
                 return ResendReport(done=await self.sender.record(order.request, batch, state))
-            return await self._attempt(order, batch, state, step)
+            return await self._attempt(order, batch, state, step, doing)
         finally:
             beating.cancel()
 
@@ -107,7 +108,9 @@ class CallActivities:
         """Declare a demand to a limiter that may have to be started."""
         await self.ask(project, "request_tokens", said)
 
-    async def _attempt(self, order: ResendBatch, batch: PlannedBatch, state: BatchState, step: Step) -> ResendReport:
+    async def _attempt(
+        self, order: ResendBatch, batch: PlannedBatch, state: BatchState, step: Step, doing: Doing
+    ) -> ResendReport:
         if (rest := step.not_before_ns - self.clock.now_ns()) > 0:
             await self.sender.save_journal(order.request, batch, state)  # or the next attempt would begin to wait anew
             raise _again(Advice(wait_ns=rest, why="an earlier call may still land", benign=True))
@@ -128,7 +131,9 @@ class CallActivities:
                 return ResendReport(stopped=answer.why)
             if isinstance(answer, Booked):
                 break
+            doing.now = f"waits for a token: {answer.why}"
             await _wait_for(answer, self.clock.now_ns())
+        doing.now = f"call {state.calls + 1} of this batch is under way to {order.lane.spreadsheet}"
         latest_ns = answer.at_ns + valid_for_ns
         sent = asyncio.ensure_future(
             self.sender.send(order.request, batch, state, step, answer.at_ns, latest_ns, answer.probe)
@@ -170,10 +175,21 @@ class CallActivities:
         await activity.client().get_workflow_handle(order.holder).signal("report", report)
 
 
-async def _heartbeats() -> None:
+@dataclass(slots=True)
+class Doing:
+    """What an attempt is doing just now, in words."""
+
+    now: str = "gets ready"
+
+    def said(self) -> str:
+        return self.now
+
+
+async def _heartbeats(said: Callable[[], str]) -> None:
+    """Every heartbeat brings what the Web UI shows of a pending activity."""
     while True:
         await asyncio.sleep(HEARTBEAT_EVERY_S)
-        activity.heartbeat()
+        activity.heartbeat(said())
 
 
 async def _wait_for(answer: NotUntil, now_ns: int) -> None:

@@ -45,6 +45,10 @@ class LeaseInProgress:
                 raise failure
         return LeaseReport(lanes=tuple(self.reports), epoch=self.order.epoch, ready_ns=self.ready_ns)
 
+    def said(self) -> str:
+        """How far it is, in words."""
+        return f"{len(self.reports)} of {len(self.order.lanes)} lanes are done"
+
     async def _report_early(self) -> None:
         """Tell of the lanes that are done: half-way if they are many or pressed for time, and once more if a slow call holds the rest."""
         clock = self.sender.clock

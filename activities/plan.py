@@ -85,7 +85,7 @@ class PlanActivities:
             some = await batches.load_many(order.request.id, first, min(_TOGETHER, end - first))
             for done in await asyncio.gather(*(self._abandon(results, order, batch) for batch in some)):
                 total = _sum(total, done)
-            activity.heartbeat(total.failed)
+            activity.heartbeat(f"{total.failed:,} operations failed without a call")
         return total
 
     async def _abandon(self, results: Results, order: AbandonLane, batch: PlannedBatch) -> BatchDone:
@@ -103,7 +103,7 @@ class PlanActivities:
             planning = Planning(request, Path(folder), self.users, self._serve(request))
             try:
                 await self._take_input(planning, request)
-                summary = await _beating(planning, asyncio.to_thread(planning.finish))
+                summary = await _beating(planning, "making calls of them", asyncio.to_thread(planning.finish))
             finally:
                 planning.stop()
             record = PlanRecord(
@@ -116,7 +116,7 @@ class PlanActivities:
                 batches=planning.count,
                 summary=summary,
             )
-            await _beating(planning, self._upload(planning, request.id, record.edition))
+            await _beating(planning, "storing the plan", self._upload(planning, request.id, record.edition))
         if await self.store.put_new(layout.plan_path(request.id), record.model_dump_json().encode()):
             return record
         return await need_plan(self.store, request.id)
@@ -155,7 +155,7 @@ class PlanActivities:
         try:
             async with aclosing(self.store.open_blocks(layout.input_path(request.id, request.input_sha256))) as blocks:
                 async for block in blocks:
-                    await _beating(planning, asyncio.to_thread(planning.take, block))
+                    await _beating(planning, "reading on", asyncio.to_thread(planning.take, block))
         except FileNotFoundError:
             raise Unreachable(f"The input of request {request.id} {gone(self.store)}") from None
         if planning.sha256 != request.input_sha256:
@@ -175,17 +175,21 @@ class PlanActivities:
                 first += len(some)
 
 
-async def _beating(planning: Planning, work: Awaitable[Made]) -> Made:
+async def _beating(planning: Planning, doing: str, work: Awaitable[Made]) -> Made:
     """What the work gives; meanwhile a heartbeat with the lines read so far, and on cancellation the planning stops."""
+
+    def beat() -> None:
+        activity.heartbeat(f"{planning.lines:,} lines read, {doing}")
+
     running = asyncio.ensure_future(work)
     try:
         while not (await asyncio.wait({running}, timeout=BEAT_S))[0]:
-            activity.heartbeat(planning.lines)
+            beat()
     except asyncio.CancelledError:
         running.cancel()
         planning.stop()
         raise
-    activity.heartbeat(planning.lines)
+    beat()
     return running.result()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -217,9 +218,11 @@ async def test_planning_can_be_cancelled(tmp_path: Path) -> None:
     environment = ActivityEnvironment()
     beats: list[int] = []
 
-    def beat(lines: int) -> None:
-        beats.append(lines)
-        if lines:
+    def beat(said: str) -> None:
+        lines = re.match(r"([\d,]+) lines read, ", said)
+        assert lines, said
+        beats.append(int(lines[1].replace(",", "")))
+        if beats[-1]:
             environment.cancel()
 
     environment.on_heartbeat = beat
