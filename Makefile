@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check bench chromium pictures lock clean
 .DELETE_ON_ERROR:
 
 $(STAMP): requirements.lock pyproject.toml
@@ -16,7 +16,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## a bulk request through a real server, worker and emulator, with a verdict
 	$(BIN)/headgate demo $(ARGS)
 
-test: $(STAMP)  ## everything: the checks, then the tiers that need a Temporal server
+test: $(STAMP) chromium  ## everything: the checks, then the tiers that need a Temporal server and a browser
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
@@ -33,6 +33,12 @@ check: $(STAMP)  ## format, lint, types, contracts, unit and property tests: und
 
 bench: $(STAMP)  ## the benchmarks with real windows: an hour and a half; JSON in build/bench
 	$(BIN)/python -m benchmarks $(ARGS)
+
+chromium:  ## a browser for tests/browser, where apt can install one; elsewhere the tier skips and says so
+	@sh tools/chromium.sh
+
+pictures: $(STAMP) chromium  ## the pictures of the Web UI in docs/pictures, taken anew
+	$(BIN)/python -m tests.browser.pictures
 
 lock: $(STAMP)  ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
