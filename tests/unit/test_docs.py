@@ -57,6 +57,16 @@ def test_there_is_something_to_check() -> None:
     assert len(COMMANDS) > 17
 
 
+def test_every_picture_is_there_and_shown_and_small() -> None:
+    shown = {
+        (document.parent / link).resolve()
+        for document in DOCUMENTS
+        for link in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", document.read_text(encoding="utf-8"))
+    }
+    assert shown == {file for file in (ROOT / "docs" / "pictures").iterdir() if file.suffix in (".png", ".svg")}
+    assert all(picture.stat().st_size < 200_000 for picture in shown)
+
+
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_every_command_has_help_with_an_example_that_can_be_parsed(path: tuple[str, ...]) -> None:
     found = re.search(r"Example:(.*)", help_of(path))
