@@ -126,7 +126,9 @@ async def schedule(
         raise InvalidRequest(f"--start-at is past: {when.in_words}; leave it out to begin now")
     stored = await store_scheduled_input(store, schedule_id, operations)
     start = OccurrenceInput(
-        request=_request(wish, schedule_id, user, stored), timing=when, summary=request_summary(name, stored.lines, wish.project)
+        request=_request(wish, schedule_id, user, stored),
+        timing=when,
+        summary=request_summary(name, stored.lines, wish.project),
     )
     if wish.notify is not None:
         kept_at = layout.scheduled_notify_path(schedule_id, start.request.nonce)
