@@ -17,7 +17,7 @@ Who is next: `headgate.ordering`. The theory (slack, pacing, horizon, bounds) is
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from headgate import answers
@@ -116,7 +116,7 @@ class Limiter:
         if known and (said.run, said.sequence) <= (known.run, known.sequence):
             return False
         if said.stopped == FINISHED:
-            self.forget(said.holder)
+            self._finished(now, said, known)
             return False
         waiter = known or self._new(said)
         before = (waiter.priority, waiter.stopped, waiter.wants()) if known else None
@@ -407,6 +407,15 @@ class Limiter:
                 self.lines[lane.kind].free_from(lane, lane.free_at_ns)
             already = sum(count(lease, demand.lane) for lease in unseen)
             self.lines[lane.kind].want(lane, demand.calls - already)
+
+    def _finished(self, now: int, said: TokenRequest, known: Waiter | None) -> None:
+        """A holder says that it ends: it loses its place, and nobody will use the grants that cross its word."""
+        seen = said.last_grant if said.epoch == self.epoch else 0
+        unseen = [n for n in known.unseen if n > seen and n in self.leases] if known and said.gives_back else []
+        self.forget(said.holder)
+        for grant_id in unseen:
+            for lane, calls in Counter(token[0] for token in self.leases[grant_id][4]).items():
+                self._take_back(now, Unused(grant_id=grant_id, lane=lane, tokens=tuple(range(calls))))
 
     def _drop_lanes(self, waiter: Waiter, keep: frozenset[int]) -> None:
         for number in [n for n in waiter.lanes if n not in keep]:

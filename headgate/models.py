@@ -93,7 +93,7 @@ class TokenRequest(Message):
 
     `run` is the start of the holder's run (ns, so that newer means larger). `epoch` and `last_grant` are the last grant
     seen: later ones are subtracted by the limiter. `lead_ns`: so long its grants take to become calls. `stopped` names why a holder wants nothing (paused, cancelled) and makes
-    `book` answer `Stopped`.
+    `book` answer `Stopped`. `gives_back`: one that is finished uses no grant that it has not seen.
     """
 
     holder: str
@@ -108,6 +108,7 @@ class TokenRequest(Message):
     stopped: str = ""
     lanes: tuple[LaneDemand, ...] = ()
     lead_ns: int = 0
+    gives_back: bool = False
 
 
 #: Why nothing is sent, for programs: at a quota, or at what others left of it; one call at a time on a spreadsheet; others go

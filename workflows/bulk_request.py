@@ -145,6 +145,8 @@ class BulkRequestWorkflow(Steered):
             if self._draining and self._drained():
                 await self._continue()
         if self._asked is not None:
+            if self._release >= 2:
+                await self._quiet()  # a demand that is on its way behind the last word would bring tokens for nobody
             self._settled_ns = 0
             self._settle(workflow.time_ns())
             self._ask(workflow.time_ns(), stopped=FINISHED)
@@ -472,6 +474,7 @@ class BulkRequestWorkflow(Steered):
             stopped=control[0],
             lanes=lanes,
             lead_ns=self._lanes.lead_ns,
+            gives_back=stopped == FINISHED,
         )
         self._asked_lead_ns = self._lanes.lead_ns
         self._asked = {demand.lane: demand for demand in lanes}
@@ -623,19 +626,18 @@ class BulkRequestWorkflow(Steered):
             return "paused"
         return "waiting" if self._far and not self._lanes.calling else "running"
 
-    def _over_or_cancelled(self) -> bool:
-        return self._finished() or bool(self.steering.cancelled_by)
-
     def _finished(self) -> bool:
         settled = self._progress.succeeded + self._progress.failed
         return self._plan is not None and settled >= self._plan.operations
 
     def _why(self, now: int) -> Waiting:
+        if self._finished():
+            return Waiting()
         if self.steering.paused_by:
             return Waiting(reason=f"paused by {self.steering.paused_by}", cause="paused")
         if self._plan is None:
             return Waiting(reason="planning", cause="planning")
-        if self._over_or_cancelled():
+        if self.steering.cancelled_by:
             return Waiting()
         ends = self._standing.until_ns
         return Waiting(

@@ -16,7 +16,8 @@ OCCURRENCE_TYPE: Final = "OccurrenceWorkflow"
 
 #: What a run does that those of earlier releases did not, and their histories would not replay: whoever starts one says it.
 #: 1: a request indexes a new priority at once; a limiter tells holders what their retries wait for.
-RELEASE: Final = 1
+#: 2: a request says its last word to the limiter once what it said before has arrived.
+RELEASE: Final = 2
 
 #: name -> type, as `temporal server start-dev --search-attribute` and the operator service spell it.
 SEARCH_ATTRIBUTES: Final[dict[str, str]] = {

@@ -311,3 +311,18 @@ def test_a_spreadsheet_of_which_a_third_of_the_calls_fail_goes_on() -> None:
             limiter.health.overloaded(now, "s")
         limiter.expire(now)
         assert not limiter.health.open_for("s")
+
+
+def test_grants_that_cross_a_holders_last_word_come_back() -> None:
+    """What it had seen may have been used and stays booked; what it had not seen is free at once."""
+    limiter = Limiter(SETTINGS, epoch=1)
+    limiter.request(NOW, request("h", demand(1), demand(2)))
+    seen = limiter.grant(NOW)["h"].grant_id
+    used = limiter.granted
+    limiter.grant(NOW + 2 * SECOND_NS)
+    assert limiter.granted > used
+    last_word = request("h", sequence=2, stopped="finished", epoch=1, last_grant=seen, gives_back=True)
+    limiter.request(NOW + 3 * SECOND_NS, last_word)
+    assert limiter.granted - limiter.returned == used
+    assert sum(len(limiter.buckets.user("write", f"u{n}").times) for n in (1, 2)) == used
+    assert not limiter.waiters
