@@ -875,6 +875,8 @@ class BulkCheckpoint(Message):
     steering: SteeringCheckpoint | None = None
     lanes_done: int = 0
     notices: NoticeCheckpoint | None = None
+    standing: Standing = Standing()
+    far: bool = False
 
 
 class BulkInput(Message):

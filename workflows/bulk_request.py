@@ -33,7 +33,6 @@ with workflow.unsafe.imports_passed_through():
         ResendReport,
         SendLease,
         Settlement,
-        Standing,
         State,
         Throttling,
         TokenRequest,
@@ -91,7 +90,7 @@ class BulkRequestWorkflow(Steered):
         self._seen = Seen(kept.epoch, kept.last_grant)
         self._progress = Progress.restore(kept.progress)
         self._telling = Telling(start.request, kept.notices, self.progress)
-        self._standing = Standing()
+        self._standing = kept.standing
         self._failure: BaseException | None = None
 
         self._grants: list[Grant] = []
@@ -108,9 +107,9 @@ class BulkRequestWorkflow(Steered):
         self._asked_ns = 0
         self._asked_lead_ns = 0
         self._heard_ns = 0
-        self._far = False
+        self._far = kept.far
         self._valid_for_ns = 300_000_000
-        self._allowance = 64
+        self._allowance = kept.standing.allowance
         self._draining = False
         self._woken = True
         self._indexed_as: tuple[object, ...] = self._to_index("planning", 0)
@@ -609,6 +608,8 @@ class BulkRequestWorkflow(Steered):
                     steering=self.steering.checkpoint(),
                     lanes_done=self._lanes.finished,
                     notices=self._telling.checkpoint(),
+                    standing=self._standing,
+                    far=self._far,
                 ),
             )
         )

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
+from pathlib import Path
 
-from headgate.models import Control
-from tests.integration.stack import FAST, Stack, append
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from headgate.models import Control, ProgressView
+from tests.conftest import StartServer
+from tests.eventually import eventually
+from tests.integration.stack import FAST, Stack, append, running_stack
+from workflows.bulk_request import BulkRequestWorkflow
 
 ROOMY = FAST.model_copy(
     update={"write_per_project": 600, "write_per_user": 600, "read_per_project": 600, "read_per_user": 600}
@@ -44,3 +52,38 @@ async def test_a_request_of_refused_lines_alone_ends_and_waits_for_nothing(stack
     view = await asyncio.wait_for(handle.result(), 20)
     assert (view.state, view.operations.failed) == ("completed", 2)
     assert (view.waiting.reason, view.waiting.cause) == ("", "")
+
+
+async def test_what_holds_a_request_back_is_said_also_after_it_continued_as_new(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    """The limiter has told it before, and has no reason to tell it again."""
+    server = await start_server(dynamic_config=["limit.historyCount.suggestContinueAsNew=60"])
+    client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+    async with running_stack(client, tmp_path) as stack:
+        stack.spreadsheets("kept")
+        project = await stack.project()
+        await stack.limiter(project).signal("pause", Control(by="ops"))
+        handle = await stack.submit(project, [append("kept/1", "kept")])
+        first = (await handle.describe()).run_id
+
+        async def told() -> ProgressView | None:
+            view = await stack.view(handle)
+            return view if view.waiting.cause == "project_paused" else None
+
+        before = await eventually(told, timeout=20)
+        assert before is not None
+
+        async def continued() -> bool:
+            await handle.signal("reprioritise", Control(to=next(priorities)))
+            latest = await client.get_workflow_handle(handle.id).describe()
+            return latest.run_id != first
+
+        priorities = itertools.cycle(["urgent", "low"])
+        handle = client.get_workflow_handle_for(BulkRequestWorkflow.run, handle.id)
+        await eventually(continued, timeout=30)
+        after = await stack.view(handle)
+        assert (after.state, after.waiting) == (before.state, before.waiting)
+        assert after.version > before.version
+        await stack.limiter(project).signal("resume")
+        assert (await asyncio.wait_for(handle.result(), 30)).operations.succeeded == 1
