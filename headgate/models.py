@@ -841,6 +841,7 @@ class ProgressCheckpoint(Message):
     rate_before: float = 0.0
     promised: float = 0.0
     user_rate: float = 0.0
+    skipped: int = 0
 
 
 class SteeringCheckpoint(Message):

@@ -57,6 +57,7 @@ class Progress:
     rate_before: float = 0.0
     promised: float = 0.0
     user_rate: float = 0.0
+    skipped: int = 0
 
     def planned(self, plan: PlanSummary, now: int) -> None:
         """Planning is over: the lines that it refused are failed operations, the reads that it served have succeeded."""
@@ -88,9 +89,15 @@ class Progress:
         if user in self.users:
             self.users[user] -= batches
 
+    def given_up(self, user: str, batches: int) -> None:
+        """So many planned calls of a user will not be made."""
+        self.skipped += batches
+        self.passed(user, batches)
+
     def changed(self, now: int) -> None:
-        """From now on it may go at another rate."""
-        self.rate_before = self.expected_rate(now)
+        """From now on it may go at another rate; of the one before, what was really seen counts."""
+        if self._measured(now):
+            self.rate_before = self.rate_per_minute(now)
         self.changed_ns = now
 
     def resumed(self, now: int) -> None:
@@ -98,8 +105,10 @@ class Progress:
         self.changed_ns = now
 
     def promise(self, standing: Standing, now: int) -> None:
-        """The limiter says what rate to expect, of all calls and of one user's."""
+        """The limiter says what rate to expect, of all calls and of one user's: of nothing, where nothing is wanted just then."""
         promised = standing.rate_per_minute
+        if not promised:
+            return
         if self.promised and abs(promised - self.promised) > ANOTHER_SHARE * self.promised:
             self.changed(now)
         self.promised, self.user_rate = promised, standing.user_rate_per_minute
@@ -113,11 +122,15 @@ class Progress:
 
     def expected_rate(self, now: int) -> float:
         """Calls a minute from now on, as far as can be known."""
-        since = now - self.changed_ns
-        seen = since >= SEEN_NS and (since >= RATE_OVER_NS or self._since(self.changed_ns) >= SEEN_CALLS)
-        if not self.changed_ns or seen or not self.rate_before:
+        if self._measured(now):
             return self.rate_per_minute(now)
         return min(self.rate_before, self.promised) if self.promised else self.rate_before
+
+    def _measured(self, now: int) -> bool:
+        """Whether enough was seen since the last change."""
+        since = now - self.changed_ns
+        seen = since >= SEEN_NS and (since >= RATE_OVER_NS or self._since(self.changed_ns) >= SEEN_CALLS)
+        return not self.changed_ns or seen or not self.rate_before
 
     def _since(self, at_ns: int) -> int:
         return sum(n for at, n in self.recent if at > at_ns)
@@ -141,7 +154,7 @@ class Progress:
         rate = self.rate_per_minute(now)
         eta = None
         if not (over or state == "paused") and plan:
-            left = max(0, plan.calls - self.made + self.retried)
+            left = max(0, plan.calls - self.skipped - self.made + self.retried)
             longest_s = longest_lane_ns / SECOND_NS
             seconds = remaining_s(left, self.expected_rate(now), self.users.values(), self.user_rate, longest_s)
             eta = None if seconds is None else instant(now + int(seconds * SECOND_NS))
@@ -184,6 +197,7 @@ class Progress:
             rate_before=self.rate_before,
             promised=self.promised,
             user_rate=self.user_rate,
+            skipped=self.skipped,
         )
 
     @classmethod
@@ -203,6 +217,7 @@ class Progress:
             kept.rate_before,
             kept.promised,
             kept.user_rate,
+            kept.skipped,
         )
 
     def _count_reasons(self, reasons: dict[str, int]) -> None:

@@ -402,7 +402,7 @@ class BulkRequestWorkflow(Steered):
             "abandon_lane", order, result_type=BatchDone, summary=giving_up(order), **policies.PLAN
         )
         lane = self._lanes.active[entry.lane]
-        self._progress.passed(entry.user, lane.left)
+        self._progress.given_up(entry.user, lane.left)
         lane.resending, lane.position = False, entry.batches
         self._progress.done(done, 0, workflow.time_ns())
         del self._abandoning[entry.lane]

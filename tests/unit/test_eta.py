@@ -120,3 +120,41 @@ def test_a_pause_costs_the_rate_nothing() -> None:
     for seconds in (1, 5, 20, 60):
         request.send(300, seconds)
         assert request.eta_s() == pytest.approx(request.takes_s(300), rel=0.1), seconds
+
+
+def test_a_moment_in_which_it_wants_nothing_is_no_change_of_share() -> None:
+    """All that it wanted was granted: the limiter promises nothing just then, and the same again with the next demand."""
+    request = Request(3_000)
+    request.progress.promise(Standing(rate_per_minute=300, user_rate_per_minute=60), request.now)
+    request.send(300, 120)
+    for _ in range(10):
+        request.progress.promise(Standing(), request.now)
+        assert request.progress.user_rate == 60
+        request.send(300, 1)
+        request.progress.promise(Standing(rate_per_minute=300, user_rate_per_minute=60), request.now)
+        request.send(300, 1)
+    assert request.progress.changed_ns == 0
+    assert request.view().rate_per_minute == pytest.approx(300, rel=0.02)
+
+
+def test_a_share_that_was_small_for_a_moment_is_forgotten_with_it() -> None:
+    """Others come and go every few seconds: what counts is the rate that was seen and what is promised now."""
+    request = Request(3_000)
+    request.progress.promise(Standing(rate_per_minute=300), request.now)
+    request.send(300, 120)
+    request.progress.promise(Standing(rate_per_minute=20), request.now)
+    request.send(20, 3)
+    request.progress.promise(Standing(rate_per_minute=300), request.now)
+    request.send(300, 3)
+    assert request.eta_s() == pytest.approx(request.takes_s(300), rel=0.02)
+
+
+def test_calls_that_will_not_be_made_are_not_waited_for() -> None:
+    """A lane that was given up had 300 of the 700 that are left: the others take 80 s, and the next run knows it."""
+    request = Request(1_000)
+    request.send(300, 60)
+    request.progress.given_up("bot", 300)
+    assert request.eta_s() == pytest.approx(80, rel=0.03)
+    request.progress.given_up("bot", 200)
+    request.progress = Progress.restore(request.progress.checkpoint())
+    assert request.eta_s() == pytest.approx(40, rel=0.03)
