@@ -44,6 +44,7 @@ from headgate.ordering import LEAST_WEIGHT, Turns
 from headgate.ranks import Ranks
 from headgate.rounds import run_round
 from headgate.waiting import Lane, Queue, Token, Waiter
+from headgate.wording import words
 
 SILENT_FOR_NS = 10 * 60 * SECOND_NS
 #: A timer may be late by this; rounds overlap by as much, so that no instant falls between two.
@@ -193,7 +194,7 @@ class Limiter:
 
     def pause(self, by: str) -> None:
         """Stop the whole project: nothing is granted or booked until `resume`."""
-        self.paused_by = by or "someone"
+        self.paused_by = words(by) or "someone"
         self._to_look = len(self._rota)
 
     def resume(self) -> None:

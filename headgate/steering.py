@@ -14,16 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final, Literal, get_args
 
 from headgate.errors import HeadgateError
 from headgate.models import BulkCheckpoint, Control, Priority, SteeringCheckpoint
+from headgate.wording import words
 
 Command = Literal["pause", "resume", "reprioritise", "cancel", "retry_failed"]
 PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
 #: So many answers are kept for commands that come again.
 ANSWERS_KEPT: Final = 200
-LONGEST_NAME: Final = 200
+#: A longer id is known by its digest.
+LONGEST_ID: Final = 100
 
 
 class Refused(HeadgateError):
@@ -49,7 +52,7 @@ class Steering:
 
     def known(self, command_id: str) -> bool:
         """Whether a command of this id was accepted before."""
-        return bool(command_id) and command_id in self.answers
+        return bool(command_id) and _known_as(command_id) in self.answers
 
     def check(self, command: Command, said: Control, command_id: str, over: str, failed: int) -> None:
         """Raises `Refused` for what cannot come true. `over` is how the request ended (`""`: it has not), `failed` how many
@@ -61,7 +64,7 @@ class Steering:
         if self.cancelled_by and command not in ("cancel", "retry_failed"):
             raise Refused(f"the request was cancelled by {self.cancelled_by}: nothing to {spoken(command)}")
         if command == "reprioritise" and said.to not in PRIORITIES:
-            given = f"{said.to!r} is no priority" if said.to else "no priority was given"
+            given = f"{words(said.to)!r} is no priority" if said.to else "no priority was given"
             raise Refused(f'{given}: say {{"to": "urgent"}}, "normal" or "low"')
         if command == "retry_failed" and not failed:
             raise Refused("nothing has failed so far: nothing to retry")
@@ -69,13 +72,13 @@ class Steering:
     def apply(self, command: Command, said: Control, command_id: str, failed: int, now: int, answer: str = "") -> str:
         """What holds from now on, in a sentence; `check` comes first. Retries are made elsewhere: `answer` says what came of one."""
         if self.known(command_id):
-            return self.answers[command_id]
-        by = said.by[:LONGEST_NAME] or "someone"
+            return self.answers[_known_as(command_id)]
+        by = words(said.by) or "someone"
         answer = answer or self._changed(command, said, by, failed, now)
         if command_id:
             while len(self.answers) >= ANSWERS_KEPT:
                 del self.answers[next(iter(self.answers))]
-            self.answers[command_id] = answer
+            self.answers[_known_as(command_id)] = answer
         return answer
 
     def _changed(self, command: Command, said: Control, by: str, failed: int, now: int) -> str:
@@ -152,6 +155,10 @@ class Steering:
         """What people have said to the runs before."""
         fields: Mapping[str, object] = dict(kept)
         return cls(**{**fields, "answers": dict(kept.answers)})  # type: ignore[arg-type]
+
+
+def _known_as(command_id: str) -> str:
+    return command_id if len(command_id) <= LONGEST_ID else sha256(command_id.encode(errors="replace")).hexdigest()
 
 
 def spoken(command: Command) -> str:

@@ -22,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.errors import Unreachable
 from headgate.models import Control, LimiterInput, LimiterSettings
+from headgate.wording import words
 from workflows.names import RATE_LIMITER_TYPE, RELEASE, WORKFLOW_QUEUE, rate_limiter_id
 
 CONFIGURE: Final = "configure"
@@ -124,7 +125,7 @@ async def _said_in(
                 return (await converter.decode(payloads, [LimiterSettings]))[0], paused_by
             if signalled.signal_name == PAUSE:
                 control: Control | None = (await converter.decode(payloads, [Control]))[0] if payloads else None
-                return settings, (control.by if control else "") or "someone"
+                return settings, words(control.by if control else "") or "someone"
             if signalled.signal_name == RESUME:
                 return settings, ""
     return settings, paused_by

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.models import Control, SteeringCheckpoint
+from headgate.limiter import Limiter
+from headgate.models import Control, LimiterSettings, SteeringCheckpoint
 from headgate.steering import ANSWERS_KEPT, Command, Refused, Steering
 
 NOW = 1_800_000_000_000_000_000
@@ -150,3 +151,31 @@ def test_answers_are_bounded() -> None:
         say(steering, ("pause", "resume")[n % 2], f"c{n}")
     assert len(steering.answers) == ANSWERS_KEPT
     assert len(steering.checkpoint().model_dump_json()) < 32_768
+
+
+def test_what_people_type_is_told_in_one_printable_line_of_some_length() -> None:
+    """Neither a terminal nor a checkpoint suffers from a name, a priority or an id that somebody pasted."""
+    steering, limiter = Steering(), Limiter(LimiterSettings(), epoch=1)
+    pasted = "ana\x1b[2J\r\n\u202e" + "x" * 1_000_000
+    answer = say(steering, "pause", by=pasted)
+    limiter.pause(pasted)
+    for told in (answer, steering.stopped(), limiter.paused_by):
+        assert told.isprintable()
+        assert len(told) < 300
+    with pytest.raises(Refused) as refused:
+        say(steering, "reprioritise", to=pasted)
+    assert len(str(refused.value)) < 500
+    limiter.pause("\n")
+    assert limiter.paused_by == "someone"
+
+
+def test_long_ids_are_told_apart_and_carried_over_in_little_room() -> None:
+    """A run could not continue as new with a checkpoint of megabytes."""
+    steering = Steering()
+    for n in range(ANSWERS_KEPT):
+        say(steering, ("pause", "resume")[n % 2], "c" * 20_000 + str(n), by="y" * 20_000)
+    assert len(steering.answers) == ANSWERS_KEPT
+    assert len(steering.checkpoint().model_dump_json()) < 100_000
+    before = steering.version
+    say(steering, "pause", "c" * 20_000 + "0")
+    assert steering.version == before
