@@ -43,6 +43,8 @@ from headgate.models import (
 from headgate.ordering import LEAST_WEIGHT, Turns
 from headgate.ranks import Ranks
 from headgate.rounds import run_round
+from headgate.standing import Why
+from headgate.told_before import ToldBefore
 from headgate.waiting import Lane, Queue, Token, Waiter
 from headgate.wording import words
 
@@ -77,7 +79,8 @@ class Limiter:
     probes: dict[tuple[int, int], str] = field(default_factory=dict)
     counted_ns: int = 0
     leads: dict[str, int] = field(default_factory=dict)
-    barred: dict[str, standings.Why] = field(default_factory=dict)
+    barred: dict[str, Why] = field(default_factory=dict)
+    told_before: ToldBefore | None = None
     buckets: Buckets = field(init=False)
     lines: dict[Kind, Line] = field(init=False)
     health: Health = field(init=False)
@@ -206,6 +209,8 @@ class Limiter:
         """A holder that is gone loses its place; its tokens stay booked until they expire."""
         self.leads.pop(holder, None)
         self.barred.pop(holder, None)
+        if self.told_before is not None:
+            self.told_before.granted(holder)
         waiter = self.waiters.pop(holder, None)
         if waiter is not None:
             self._drop_lanes(waiter, keep=frozenset())
@@ -262,6 +267,8 @@ class Limiter:
     def message(self, now: int, lease: Fresh) -> Grant:
         """The signal that tells a holder of a lease of the round at `now`, and how it stands where that is news to it."""
         waiter = self.waiters[lease.holder]
+        if self.told_before is not None:
+            self.told_before.granted(lease.holder)
         if news := standings.news(self, waiter, now):
             waiter.standing = news
         return Grant(
@@ -275,9 +282,9 @@ class Limiter:
             at_ns=now,
         )
 
-    def standings(self, now: int, *, hungry: bool = False) -> dict[str, Grant]:
+    def standings(self, now: int) -> dict[str, Grant]:
         """Grants without tokens for holders whose reason for waiting changed in a way that a person would notice: those that
-        want tokens, and those of which nothing is left but what is resent. `hungry`: only who has waited for a while.
+        want tokens, and those of which nothing is left but what is resent. With `told_before` it decides who.
 
         A few of them at a time, and all of them in turn.
         """
@@ -292,17 +299,19 @@ class Limiter:
                 self.forget(holder)
                 continue
             self._rota.append(holder)
-            asks = waiter.wants() or (holder in self.barred and not waiter.stopped)
-            if hungry:
-                asks = waiter.wants() and waiter.hungry_ns + self.settings.horizon_ns < now
-            if asks:
-                why = standings.standing(self, waiter, now)
-                if why.reason and not standings.alike(why, waiter.standing):
-                    new = waiter.standing = standings.moving(self, waiter, why)
-                    changed[holder] = Grant(epoch=self.epoch, grant_id=self.grants, standing=new)
-                    if len(changed) == TOLD:
-                        break
+            why = standings.standing(self, waiter, now)
+            if self._tells(waiter, why, now):
+                new = waiter.standing = standings.moving(self, waiter, why)
+                changed[holder] = Grant(epoch=self.epoch, grant_id=self.grants, standing=new)
+                if len(changed) == TOLD:
+                    break
         return changed
+
+    def _tells(self, waiter: Waiter, why: Why, now: int) -> bool:
+        if self.told_before is not None:
+            return self.told_before.tells(self, waiter, now)
+        asks = waiter.wants() or (waiter.holder in self.barred and not waiter.stopped)
+        return asks and bool(why.reason) and not standings.alike(why, waiter.standing)
 
     def looks_again(self) -> bool:
         """Whether somebody's reason for waiting may have changed since it was last looked at."""

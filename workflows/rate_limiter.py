@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from headgate.quota import SECOND_NS
     from headgate.standing import shown_classes
+    from headgate.told_before import ToldBefore
     from workflows import names, policies
 
 STANDING_EVERY_NS = 2 * SECOND_NS
@@ -54,6 +55,7 @@ class RateLimiterWorkflow:
             epoch = _ns(workflow.info().start_time.timestamp())
             self._limiter = Limiter(start.settings or LimiterSettings(), epoch, start.quiet_until_ns)
             self._limiter.paused_by = start.paused_by
+        self._limiter.told_before = ToldBefore() if self._release < 1 else None
         alerting = self._limiter.settings.alerts
         self._alerts = Alerts.restore(start.alerts, alerting) if start.alerts is not None else Alerts(alerting)
         self._untold: dict[str, AlertEvent] = {}
@@ -76,7 +78,7 @@ class RateLimiterWorkflow:
                 self._tell(holder, self._limiter.message(now, lease))
             if now - self._told_ns >= STANDING_EVERY_NS:
                 self._told_ns = now
-                for holder, grant in self._limiter.standings(now, hungry=self._release < 1).items():
+                for holder, grant in self._limiter.standings(now).items():
                     self._tell(holder, grant)
             if now - self._shown_ns >= OBSERVE_EVERY_NS:
                 self._shown_ns = now
