@@ -14,7 +14,7 @@ from headgate.models import Control, ProgressView
 from tests.conftest import StartServer
 from tests.eventually import eventually
 from tests.integration.stack import FAST, Stack, append, running_stack
-from workflows.bulk_request import BulkRequestWorkflow
+from workflows.bulk_request import PRIORITY, STATE, BulkRequestWorkflow
 
 ROOMY = FAST.model_copy(
     update={"write_per_project": 600, "write_per_user": 600, "read_per_project": 600, "read_per_user": 600}
@@ -87,3 +87,27 @@ async def test_what_holds_a_request_back_is_said_also_after_it_continued_as_new(
         assert after.version > before.version
         await stack.limiter(project).signal("resume")
         assert (await asyncio.wait_for(handle.result(), 30)).operations.succeeded == 1
+
+
+async def test_what_is_said_before_the_plan_is_there_holds_once_it_is(stack: Stack) -> None:
+    """A pause, a priority, and Temporal's own *Request Cancellation*, sent as soon as the request is recorded."""
+    stack.spreadsheets("early", "ended")
+    project = await stack.project()
+    handle = await stack.submit(project, [append(f"early/{n}", "early") for n in range(3)], operations_per_call=1)
+    await handle.signal("pause", Control(by="ana"))
+    await handle.signal("reprioritise", Control(to="urgent"))
+
+    async def paused() -> bool:
+        return (await stack.view(handle)).state == "paused"
+
+    await eventually(paused, timeout=20)
+    indexed = (await handle.describe()).typed_search_attributes
+    assert (indexed.get(STATE), indexed.get(PRIORITY)) == ("paused", "urgent")
+    assert stack.calls("early") == []
+    await handle.signal("resume")
+    view = await asyncio.wait_for(handle.result(), 30)
+    assert (view.operations.succeeded, view.priority, view.waiting.reason) == (3, "urgent", "")
+    ended = await stack.submit(project, [append(f"ended/{n}", "ended") for n in range(3)])
+    await ended.cancel()
+    view = await asyncio.wait_for(ended.result(), 30)
+    assert (view.state, view.operations.unprocessed, stack.calls("ended")) == ("cancelled", 3, [])
