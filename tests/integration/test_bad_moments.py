@@ -14,7 +14,8 @@ from headgate.models import Control, ProgressView
 from tests.conftest import StartServer
 from tests.eventually import eventually
 from tests.integration.stack import FAST, Stack, append, running_stack
-from workflows.bulk_request import PRIORITY, STATE, BulkRequestWorkflow
+from workflows.bulk_request import BulkRequestWorkflow
+from workflows.starting import PRIORITY, STATE
 
 ROOMY = FAST.model_copy(
     update={"write_per_project": 600, "write_per_user": 600, "read_per_project": 600, "read_per_user": 600}
