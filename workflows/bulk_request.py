@@ -638,7 +638,7 @@ class BulkRequestWorkflow(Steered):
             return Waiting(reason=f"paused by {self.steering.paused_by}", cause="paused")
         if self._plan is None:
             return Waiting(reason="planning", cause="planning")
-        if self.steering.cancelled_by:
+        if self.steering.cancelled_by and not self._resends:
             return Waiting()
         ends = self._standing.until_ns
         return Waiting(

@@ -112,3 +112,36 @@ async def test_what_is_said_before_the_plan_is_there_holds_once_it_is(stack: Sta
     await ended.cancel()
     view = await asyncio.wait_for(ended.result(), 30)
     assert (view.state, view.operations.unprocessed, stack.calls("ended")) == ("cancelled", 3, [])
+
+
+async def test_a_cancelled_request_says_why_it_is_not_over_yet(stack: Stack) -> None:
+    """Answers were lost, and the API is away: what became of those writes is made certain once it is back, and not before."""
+    sheets = [f"unknown{n}" for n in range(8)]
+    stack.spreadsheets(*sheets)
+    project = await stack.project(ROOMY)
+    lines = [append(f"{s}/{n}", s, user=s) for s in sheets for n in range(60)]
+    handle = await stack.submit(project, lines, operations_per_call=1)
+    await eventually(lambda: len(stack.arrivals(*sheets)) > 8, timeout=30)
+    away = {"kind": "read", "effect": "error", "status": 503, "when": "before"}
+    with stack.faults({"kind": "write", "effect": "close", "when": "after"}, away):
+
+        async def held_by_a_circuit() -> ProgressView | None:
+            view = await stack.view(handle)
+            return view if view.waiting.cause == "circuit" else None
+
+        await eventually(held_by_a_circuit, timeout=40)
+        await handle.signal("cancel", Control(by="ana"))
+
+        async def cancelled() -> bool:
+            return (await stack.view(handle)).state == "cancelled"
+
+        await eventually(cancelled, timeout=10)
+        assert await eventually(held_by_a_circuit, timeout=20)
+    view = await asyncio.wait_for(handle.result(), 60)
+    assert (view.state, view.waiting.reason) == ("cancelled", "")
+    results = await stack.results(handle, closed=True)
+    applied = {name for name, result in results.items() if result["applied"] == "yes"}
+    assert stack.counted(*sheets) == dict.fromkeys(applied, 1)
+    await asyncio.sleep(1)
+    shown = await stack.shown(project)
+    assert shown.granted - shown.returned == len(stack.calls(*sheets))
