@@ -31,7 +31,7 @@ LANES_EACH = 64
 NOTICED_NS = 2 * SECOND_NS
 NOTICED_SHARE = 0.1
 #: So many lanes of a holder are looked at to know what holds it back: most of the time the first one tells.
-SAMPLED = 4
+SAMPLED = 2
 PROJECT = "the project"
 #: More would not fit a query's answer, nor a person's eye.
 SHOWN_WAITERS = 500

@@ -13,12 +13,13 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 import worker
@@ -31,7 +32,7 @@ from tests.integration.stack import Stack, append, running_stack
 from workflows import names
 
 FOLDER = Path(__file__).parent / "histories"
-KINDS = {"bulk", "limiter", "bulk-retry", "told", "notice", "occurrence"}
+KINDS = {"bulk", "limiter", "steered", "cancelled", "limiter-steered", "bulk-retry", "told", "notice", "occurrence"}
 
 
 def without_machine(history: str) -> str:
@@ -81,6 +82,38 @@ async def record_request(stack: Stack) -> None:
         await handle.result()
     await keep(stack, "bulk", handle.id)
     await keep(stack, "limiter", names.rate_limiter_id(project))
+
+
+async def record_steered(stack: Stack) -> None:
+    """Two requests that are steered by updates, among them refused ones: one is cancelled, one by Temporal's own cancellation."""
+    stack.spreadsheets("one", "two")
+    project = await stack.project()
+    with stack.faults({"kind": "write", "every": 7, "effect": "close", "when": "after"}):
+        handles = [
+            await stack.submit(project, [append(f"{s}/{n}", s) for n in range(80)], operations_per_call=1)
+            for s in ("one", "two")
+        ]
+        for handle in handles:
+            await eventually(lambda: len(stack.calls("one", "two")) > 10, timeout=30)
+            await handle.execute_update("pause", Control(by="ana", id="c1"))
+            await handle.execute_update("pause", Control(by="ana", id="c1"), id="again")
+            await handle.execute_update("reprioritise", Control(to="urgent"))
+            with suppress(WorkflowUpdateFailedError):
+                await handle.execute_update("reprioritise", Control(to="high"))
+            await handle.execute_update("resume")
+            called = len(stack.calls("one", "two"))
+            await eventually(partial(_more, stack, called + 20), timeout=30)
+        await handles[0].execute_update("cancel", Control(by="bob"))
+        await handles[1].cancel()
+        for handle in handles:
+            await handle.result()
+    await keep(stack, "steered", handles[0].id)
+    await keep(stack, "cancelled", handles[1].id)
+    await keep(stack, "limiter-steered", names.rate_limiter_id(project))
+
+
+def _more(stack: Stack, calls: int) -> bool:
+    return len(stack.calls("one", "two")) >= calls
 
 
 async def record_retry(stack: Stack) -> None:
@@ -152,6 +185,7 @@ async def _answered() -> web.Response:
 #: The scenario, and after how many events its workflows continue as new.
 RECORDS = {
     "request": (record_request, 150),
+    "steered": (record_steered, 150),
     "retry": (record_retry, 60),
     "told": (record_told, 150),
     "occurrence": (record_occurrence, 150),
