@@ -57,7 +57,7 @@ from activities.store import Store
 from activities.webhook import Webhook
 from headgate import senders
 from headgate.errors import InvalidRequest
-from headgate.models import Settlement
+from headgate.messages.tokens import Settlement
 from headgate.settings import Settings
 from workflows import names
 from workflows.bulk_request import BulkRequestWorkflow

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from temporalio import activity
 
 from activities.webhook import Webhook
-from headgate.alert_messages import AlertEvent
-from headgate.models import SECOND_NS
+from headgate.message import SECOND_NS
+from headgate.messages.alerts import AlertEvent
 
 
 @dataclass(frozen=True)

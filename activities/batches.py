@@ -18,7 +18,7 @@ from activities.planned_json import read_batch
 from activities.store import Store
 from headgate.apis.sheets.titles import Titles
 from headgate.errors import InvalidRequest, Unreachable
-from headgate.models import PlannedBatch
+from headgate.messages.requests import PlannedBatch
 
 INDEX_PAGE: Final = 512
 _PAGES_KEPT: Final = 256

@@ -10,7 +10,7 @@ from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.clock import ServerClock
-from headgate.models import Booking, BookingAnswer, BookReply, BookRequest
+from headgate.messages.tokens import Booking, BookingAnswer, BookReply, BookRequest
 
 #: Bookings that come within this time travel together: an update is an action, and at most 10 may be under way.
 GATHER_FOR_S = 0.02

@@ -29,7 +29,8 @@ from activities.layout import CACHE_ROOT
 from activities.store import Store
 from headgate.apis.sheets.reads import Known
 from headgate.errors import Unreachable
-from headgate.models import LONGEST_AGE_NS, SECOND_NS, BulkRequest, Operation
+from headgate.message import SECOND_NS
+from headgate.messages.requests import LONGEST_AGE_NS, BulkRequest, Operation
 from headgate.results import OperationResult
 
 #: A larger answer is not kept.

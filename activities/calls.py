@@ -21,21 +21,17 @@ from activities.clock import ServerClock
 from activities.lease import LeaseInProgress
 from activities.sending import Sender
 from headgate.errors import InvalidRequest, StaleToken, Unreachable
-from headgate.models import (
+from headgate.messages.requests import PlannedBatch
+from headgate.messages.sending import (
     BatchDone,
-    Booked,
-    Booking,
     LaneReport,
     LaneSending,
     LeaseReport,
-    NotUntil,
-    PlannedBatch,
     ResendBatch,
     ResendReport,
     SendLease,
-    Stopped,
-    TokenRequest,
 )
+from headgate.messages.tokens import Booked, Booking, NotUntil, Stopped, TokenRequest
 from headgate.outcomes import ZOMBIE_NS, Advice, BatchState, TitlesNeeded
 from headgate.parts import Step
 

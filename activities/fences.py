@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from activities.layout import FENCES, fence_claim_path, fence_path, fences_prefix
 from activities.store import Store
-from headgate.models import SECOND_NS
+from headgate.message import SECOND_NS
 
 #: A fence outlives every call that could still carry its id: the client's 190 s, the server's 180 s, and as much again.
 FENCE_LIVES_NS: Final = 15 * 60 * SECOND_NS

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from activities.webhook import Key
 from headgate.errors import InvalidRequest
-from headgate.models import NAME_PATTERN
+from headgate.messages.words import NAME_PATTERN
 
 KEY_ENDING = ".key"
 HOSTS_ENDING = ".hosts"

@@ -25,7 +25,7 @@ import re
 from typing import Final
 
 from headgate.errors import InvalidRequest
-from headgate.models import NAME_PATTERN
+from headgate.messages.words import NAME_PATTERN
 
 _NAME: Final = re.compile(NAME_PATTERN)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")

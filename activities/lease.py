@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from activities.sending import Ready, Sender
 from headgate.errors import InvalidRequest, StaleToken, Unreachable
 from headgate.lanes import moments
-from headgate.models import BatchDone, LaneReport, LaneSending, LeaseReport, PlannedBatch, SendLease
+from headgate.messages.requests import PlannedBatch
+from headgate.messages.sending import BatchDone, LaneReport, LaneSending, LeaseReport, SendLease
 from headgate.outcomes import BatchState, TitlesNeeded
 
 SECOND_NS = 1_000_000_000

@@ -21,7 +21,9 @@ from activities.planning import NO_CREDENTIALS
 from activities.results import read_results
 from activities.store import Store
 from headgate.errors import InvalidRequest
-from headgate.models import BulkRequest, LeftOut, State
+from headgate.messages.requests import BulkRequest
+from headgate.messages.sending import LeftOut
+from headgate.messages.words import State
 
 _TAKEN: Final = 1
 _LEFT: Final = 2

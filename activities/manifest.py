@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from activities.layout import plan_path
 from activities.store import Store
 from headgate.errors import InvalidRequest, Unreachable
-from headgate.models import BulkRequest, Order, PlanSummary
+from headgate.messages.requests import BulkRequest, PlanSummary
+from headgate.messages.words import Order
 
 #: Where batch n lies in the batches object, and how long it is; entry n stands at n * INDEX_ENTRY.size.
 INDEX_ENTRY: Final = struct.Struct("<QQ")

@@ -26,8 +26,8 @@ from activities.layout import notify_path
 from activities.store import Store
 from activities.webhook import Key, Webhook
 from headgate.errors import InvalidRequest, NotDelivered
-from headgate.models import BulkRequest
-from headgate.notice_messages import TellNotice
+from headgate.messages.notices import TellNotice
+from headgate.messages.requests import BulkRequest
 from headgate.progress import instant
 from headgate.settings import NotifySettings, check_webhook
 

@@ -33,7 +33,9 @@ from activities.results import Results, applied_so_far, result_line
 from activities.store import BLOCK_BYTES, Store
 from headgate.apis.sheets.reads import Known
 from headgate.errors import InvalidRequest, Unreachable
-from headgate.models import AbandonLane, BatchDone, BulkRequest, Operation, Page, PageRequest, PlannedBatch, PlanSummary
+from headgate.messages.carried import PageRequest
+from headgate.messages.requests import BulkRequest, Operation, Page, PlannedBatch, PlanSummary
+from headgate.messages.sending import AbandonLane, BatchDone
 
 BEAT_S: Final = 1.0
 _TOGETHER: Final = 16

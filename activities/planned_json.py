@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 
 import orjson
 
-from headgate.models import Form, Operation, PlannedBatch
+from headgate.messages.requests import Form, Operation, PlannedBatch
 
 FORMS: Final[tuple[Form, ...]] = get_args(Form)
 _DEFAULTS: Final[dict[str, Any]] = {

@@ -24,7 +24,7 @@ from activities.spill import Numbered, Spill
 from headgate.apis.sheets.limits import LONGEST_ID
 from headgate.apis.sheets.operations import parse_line
 from headgate.errors import InvalidOperation
-from headgate.models import BulkRequest, LaneEntry, Operation, Page, PlanSummary
+from headgate.messages.requests import BulkRequest, LaneEntry, Operation, Page, PlanSummary
 from headgate.planner import LaneDraft, LaneKey, Planner, order_lanes
 from headgate.results import OperationResult
 

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 
 from activities.clock import ServerClock
 from headgate.apis.sheets.replies import Busy, Lost, Reply, Throttled
-from headgate.models import Kind, Overload, PlannedBatch, Probed, Settlement, Throttling
+from headgate.messages.requests import PlannedBatch
+from headgate.messages.tokens import Overload, Probed, Settlement, Throttling
+from headgate.messages.words import Kind
 
 log = logging.getLogger("headgate.send")
 GATHER_FOR_S = 0.02

@@ -21,7 +21,9 @@ from activities.manifest import find_plan, gone
 from activities.store import Store
 from headgate.apis.sheets.limits import LONGEST_ID
 from headgate.errors import InvalidRequest, Unreachable
-from headgate.models import Applied, BatchDone, PlannedBatch
+from headgate.messages.requests import PlannedBatch
+from headgate.messages.sending import BatchDone
+from headgate.messages.words import Applied
 from headgate.outcomes import OperationResult
 
 Outcome = Literal["succeeded", "failed", "unprocessed"]

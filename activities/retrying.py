@@ -24,7 +24,9 @@ from activities.notices import address_of, keep_address
 from activities.store import Store
 from activities.submission import store_input
 from headgate.errors import InvalidRequest
-from headgate.models import NAME_PATTERN, BulkRequest, Retry, State
+from headgate.messages.requests import BulkRequest
+from headgate.messages.sending import Retry
+from headgate.messages.words import NAME_PATTERN, State
 from headgate.retries import left_out
 from headgate.summaries import request_summary
 

@@ -24,7 +24,9 @@ from headgate.apis.sheets.replies import Lost, Reply, read_reply
 from headgate.apis.sheets.sheet_names import touches_titles
 from headgate.apis.sheets.titles import Titles
 from headgate.errors import InvalidRequest, NoReply, NoReplyInTime, StaleToken, Unreachable
-from headgate.models import SECOND_NS, BatchDone, BulkRequest, PlannedBatch
+from headgate.message import SECOND_NS
+from headgate.messages.requests import BulkRequest, PlannedBatch
+from headgate.messages.sending import BatchDone
 from headgate.outcomes import Advice, BatchState
 from headgate.parts import Step
 

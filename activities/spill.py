@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 
 from activities.manifest import INDEX_ENTRY
 from activities.planned_json import FORMS, batch_json, operation_json
-from headgate.models import Operation
+from headgate.messages.requests import Operation
 from headgate.planner import DraftBatch, LaneKey
 
 MOST_WAITING: Final = 32 * 1024 * 1024

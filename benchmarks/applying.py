@@ -21,7 +21,7 @@ from emulator.settings import EmulatorSettings
 from headgate.apis.sheets.compose import Call
 from headgate.apis.sheets.replies import Reply, read_reply
 from headgate.apis.sheets.titles import Titles
-from headgate.models import BulkRequest, Operation, PlannedBatch
+from headgate.messages.requests import BulkRequest, Operation, PlannedBatch
 from headgate.outcomes import BatchState, OperationResult
 from headgate.planner import DraftBatch, LaneKey, Planner
 

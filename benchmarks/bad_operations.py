@@ -19,7 +19,7 @@ from headgate.apis.sheets.compose import Call
 from headgate.apis.sheets.operations import parse_line
 from headgate.apis.sheets.replies import Reply, read_reply
 from headgate.apis.sheets.titles import Sheet, Titles
-from headgate.models import BulkRequest, PlannedBatch
+from headgate.messages.requests import BulkRequest, PlannedBatch
 from headgate.outcomes import BatchState
 
 REQUEST: Final = BulkRequest(id="r", project="p", nonce="n")

@@ -19,7 +19,8 @@ from typing import Any, Final
 from benchmarks.simulated import Clockwork, Holder
 from headgate.checkpoint import dump, restore
 from headgate.limiter import Limiter
-from headgate.models import LimiterCheckpoint, LimiterSettings
+from headgate.messages.carried import LimiterCheckpoint
+from headgate.messages.tokens import LimiterSettings
 from headgate.ordering import CLASSES
 
 BAR_BYTES: Final = 512 * 1024

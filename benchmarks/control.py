@@ -21,7 +21,8 @@ from typing import Any, Final
 from benchmarks.million import DEFAULTS, USERS, lines, spreadsheets
 from benchmarks.readings import Ledger, percentiles
 from benchmarks.rig import Rig, rig, worst_windows
-from headgate.models import Control, Priority
+from headgate.messages.views import Control
+from headgate.messages.words import Priority
 from starter.service import TemporalService
 from workflows.names import bulk_request_id
 

@@ -39,7 +39,8 @@ from pyrate_limiter import Duration, InMemoryBucket, Rate, RateItem
 from benchmarks.simulated import Clockwork, Holder
 from headgate.leases import Fresh
 from headgate.limiter import Limiter
-from headgate.models import SECOND_NS, LimiterSettings, Settlement, Unused
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import LimiterSettings, Settlement, Unused
 from headgate.ordering import CLASSES
 
 OWNERS: Final = 1_000

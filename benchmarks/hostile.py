@@ -22,7 +22,7 @@ from benchmarks import discovery
 from headgate.apis.sheets.operations import parse_line
 from headgate.apis.sheets.titles import Sheet, Titles
 from headgate.errors import InvalidOperation
-from headgate.models import BulkRequest, Operation, PlannedBatch
+from headgate.messages.requests import BulkRequest, Operation, PlannedBatch
 from headgate.outcomes import BatchState
 from headgate.planner import Planner
 

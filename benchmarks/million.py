@@ -27,7 +27,7 @@ from activities.planning import Planning
 from benchmarks.processes import seconds_of_processes, watched_memory
 from benchmarks.readings import Ledger, arrivals, throttled
 from benchmarks.rig import PROJECT, Rig, Setting, rig, worst_windows
-from headgate.models import BulkRequest
+from headgate.messages.requests import BulkRequest
 from workflows.names import bulk_request_id, rate_limiter_id
 
 USERS: Final = 10

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.applying import Core, alone, apply_planned, batches_of
 from headgate.apis.sheets.operations import parse_line
-from headgate.models import BulkRequest, Operation
+from headgate.messages.requests import BulkRequest, Operation
 
 SPREADSHEETS = 40
 TITLES = ("Orders", "Prices")

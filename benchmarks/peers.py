@@ -22,7 +22,7 @@ import google.oauth2.credentials
 import gspread
 
 from benchmarks.rig import Rig, Setting, rig
-from headgate.models import ProgressView
+from headgate.messages.views import ProgressView
 from starter.temporal_cli import guarded
 from workflows.names import bulk_request_id
 

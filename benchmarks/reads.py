@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.applying import Core, alone, apply_planned, batches_of
 from headgate.apis.sheets.operations import parse_line
 from headgate.apis.sheets.reads import plan_reads
-from headgate.models import BulkRequest
+from headgate.messages.requests import BulkRequest
 
 RENDERS = ("FORMATTED_VALUE", "UNFORMATTED_VALUE")
 HEIGHT, WIDTH = 4, 5

@@ -25,7 +25,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from activities.store import Store
 from benchmarks import metrics
 from benchmarks.readings import arrivals
-from headgate.models import LimiterView, ProgressView
+from headgate.messages.views import LimiterView, ProgressView
 from starter import submitting
 from starter.devserver import DevServer, claim
 from starter.service import TemporalService

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from benchmarks.simulated import FOREVER_S, START_NS, Clockwork, Given, Holder
 from headgate.limiter import Limiter
-from headgate.models import LimiterSettings, Priority
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.words import Priority
 
 MINUTE_S: Final = 60.0
 #: A control acts within so many seconds (the promise): a class that has just come is not yet measured.

@@ -16,7 +16,9 @@ from typing import NamedTuple
 
 from headgate.leases import Fresh
 from headgate.limiter import Limiter
-from headgate.models import SECOND_NS, Grant, LaneDemand, Priority, TokenRequest
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import Grant, LaneDemand, TokenRequest
+from headgate.messages.words import Priority
 
 START_NS = 1_000 * SECOND_NS
 STANDING_EVERY_NS = 2 * SECOND_NS

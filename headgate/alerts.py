@@ -22,7 +22,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from headgate.alert_messages import (
+from headgate.message import SECOND_NS
+from headgate.messages.alerts import (
     AlertCheckpoint,
     AlertEvent,
     AlertSettings,
@@ -32,7 +33,6 @@ from headgate.alert_messages import (
     RaisedAlert,
     Readings,
 )
-from headgate.models import SECOND_NS
 
 #: How often a limiter should be looked at, while it has anything to do and while `Alerts.watching`.
 OBSERVE_EVERY_NS: Final = 10 * SECOND_NS

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from headgate.bookings import BOOKING_LAPSES_NS
 from headgate.circuits import PROBE_LOST_NS
-from headgate.models import SECOND_NS, Booked, Booking, BookingAnswer, NotUntil, Stopped
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import Booked, Booking, BookingAnswer, NotUntil, Stopped
 from headgate.ordering import served_as
 from headgate.standing import RETRIES, Why, paused, why
 from headgate.waiting import Place

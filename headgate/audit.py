@@ -30,7 +30,11 @@ from headgate.facts import (
     Told,
     Troubled,
 )
-from headgate.models import BulkRequest, Control, SendLease, State, TokenRequest
+from headgate.messages.requests import BulkRequest
+from headgate.messages.sending import SendLease
+from headgate.messages.tokens import TokenRequest
+from headgate.messages.views import Control
+from headgate.messages.words import State
 from headgate.senders import person_in
 from headgate.steering import Command, Refused, Steering
 from headgate.wording import cause, counted, options, words

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headgate.facts import Attempted, Ended, Order, Ordered, Told
-from headgate.models import (
+from headgate.messages.requests import PlanSummary
+from headgate.messages.sending import (
     AbandonLane,
     BatchDone,
     LaneReport,
     LeaseReport,
-    PlanSummary,
     ResendBatch,
     ResendReport,
     SendLease,

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 
 from headgate.buckets import Buckets
 from headgate.health import KINDS
-from headgate.models import SECOND_NS, Booking, Priority
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import Booking
+from headgate.messages.words import Priority
 from headgate.ordering import CLASSES, Turns
 from headgate.waiting import Place, Token
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import ceil
 
-from headgate.models import Kind, LimiterSettings
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.words import Kind
 from headgate.ordering import rush
 from headgate.quota import Bucket, Spacing
 from headgate.waiting import Token

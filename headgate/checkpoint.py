@@ -14,10 +14,9 @@ from headgate.circuits import Circuit
 from headgate.health import KINDS
 from headgate.leases import Held
 from headgate.limiter import Limiter
-from headgate.models import (
+from headgate.messages.carried import (
     BucketRow,
     CircuitCheckpoint,
-    Kind,
     LeaseRow,
     LimiterCheckpoint,
     LimiterRows,
@@ -27,6 +26,7 @@ from headgate.models import (
     TurnRow,
     WaiterRow,
 )
+from headgate.messages.words import Kind
 from headgate.ordering import CLASSES, PLACE, Budget, Turn
 from headgate.packing import pack, unpack
 from headgate.quota import Spacing

@@ -17,7 +17,7 @@ from headgate.apis.sheets.raw_requests import kind_of
 from headgate.apis.sheets.reads import refused_alike
 from headgate.apis.sheets.replies import Refused
 from headgate.apis.sheets.sheet_names import about_sheets
-from headgate.models import Operation, PlannedBatch
+from headgate.messages.requests import Operation, PlannedBatch
 from headgate.parts import Part
 
 _DEAD_SHEET = re.compile(r"No grid with id:? *(\d{1,10})", re.IGNORECASE)

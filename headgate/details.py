@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from headgate.health import API, KINDS
 from headgate.limiter import Limiter
-from headgate.models import SECOND_NS, Readings
+from headgate.message import SECOND_NS
+from headgate.messages.alerts import Readings
 from headgate.standing import longest_waits, shown_circuits, shown_classes
 
 #: A bucket that holds less than this part of its limit cannot be hot.

@@ -11,21 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, get_args
 
-from headgate.models import (
-    AbandonLane,
-    BatchDone,
-    BulkInput,
-    BulkRequest,
-    Control,
-    LeaseReport,
-    PlanSummary,
-    ProgressView,
-    ResendBatch,
-    ResendReport,
-    SendLease,
-    State,
-    TokenRequest,
-)
+from headgate.messages.carried import BulkInput
+from headgate.messages.requests import BulkRequest, PlanSummary
+from headgate.messages.sending import AbandonLane, BatchDone, LeaseReport, ResendBatch, ResendReport, SendLease
+from headgate.messages.tokens import TokenRequest
+from headgate.messages.views import Control, ProgressView
+from headgate.messages.words import State
 
 Via = Literal["signal", "update", "temporal"]
 EntryKind = Literal[

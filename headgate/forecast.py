@@ -12,7 +12,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from headgate.models import SECOND_NS, Kind, LaneEntry, LimiterSettings, LimiterView, Priority
+from headgate.message import SECOND_NS
+from headgate.messages.requests import LaneEntry
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.views import LimiterView
+from headgate.messages.words import Kind, Priority
 from headgate.ordering import shares
 
 #: How long a call to Google takes, about: the lane's next one waits for it.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from headgate.models import Priority
+from headgate.messages.words import Priority
 from headgate.ordering import Turn
 from headgate.quota import Bucket
 

@@ -13,7 +13,8 @@ from zlib import crc32
 from headgate.buckets import Buckets
 from headgate.ceilings import Pressure
 from headgate.circuits import Circuit, RetryBudget
-from headgate.models import Kind, Throttling
+from headgate.messages.tokens import Throttling
+from headgate.messages.words import Kind
 from headgate.quota import RECENT_NS
 
 API = "api"

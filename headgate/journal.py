@@ -15,7 +15,8 @@ from pydantic import BaseModel, PrivateAttr
 from headgate.apis.sheets.compose import sheet_key
 from headgate.apis.sheets.sheet_names import about_sheets, after
 from headgate.apis.sheets.titles import Titles
-from headgate.models import Applied, BulkRequest, Operation, PlannedBatch
+from headgate.messages.requests import BulkRequest, Operation, PlannedBatch
+from headgate.messages.words import Applied
 from headgate.parts import Part, Piece, Step
 from headgate.repeating import in_steps, repeatable
 from headgate.results import Advice, BatchCounts, OperationResult, counted

@@ -14,19 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from headgate.models import (
-    BatchDone,
-    Grant,
-    Kind,
-    LaneCheckpoint,
-    LaneCounts,
-    LaneDemand,
-    LaneEntry,
-    LaneReport,
-    LaneSending,
-    LaneView,
-    Unused,
-)
+from headgate.messages.carried import LaneCheckpoint
+from headgate.messages.requests import LaneEntry
+from headgate.messages.sending import BatchDone, LaneReport, LaneSending
+from headgate.messages.tokens import Grant, LaneDemand, Unused
+from headgate.messages.views import LaneCounts, LaneView
+from headgate.messages.words import Kind
 
 ACTIVE_LANES = 64
 LATENCIES_KEPT = 24

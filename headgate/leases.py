@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from headgate.models import Kind, Priority
+from headgate.messages.words import Kind, Priority
 from headgate.waiting import Lane, Token, Waiter
 
 #: A token of a lease: lane, at_ns (0: handed back), kind, user, spreadsheet, class that paid.

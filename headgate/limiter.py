@@ -27,19 +27,10 @@ from headgate.buckets import Buckets
 from headgate.health import KINDS, Health
 from headgate.leases import NO_PROBES, Fresh, Given, Held, Lease, count, take_out
 from headgate.line import Line
-from headgate.models import (
-    SECOND_NS,
-    Booking,
-    BookingAnswer,
-    Grant,
-    Kind,
-    LimiterSettings,
-    LimiterView,
-    Priority,
-    Settlement,
-    TokenRequest,
-    Unused,
-)
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import Booking, BookingAnswer, Grant, LimiterSettings, Settlement, TokenRequest, Unused
+from headgate.messages.views import LimiterView
+from headgate.messages.words import Kind, Priority
 from headgate.ordering import LEAST_WEIGHT, Turns
 from headgate.ranks import Ranks
 from headgate.rounds import run_round

@@ -25,7 +25,7 @@ from itertools import count
 
 from headgate.buckets import Buckets
 from headgate.gates import UNTOLD, Entry, Gate, Group, Head, Sheet
-from headgate.models import Kind, Priority
+from headgate.messages.words import Kind, Priority
 from headgate.ordering import CLASSES, Turn, Turns
 from headgate.quota import Bucket, Spacing
 from headgate.waiting import Lane, Queue

@@ -17,8 +17,9 @@ import hashlib
 import json
 from collections.abc import Callable
 
-from headgate.models import ProgressView, State
-from headgate.notice_messages import End, Happening, Notice, NoticeCheckpoint
+from headgate.messages.notices import End, Happening, Notice, NoticeCheckpoint
+from headgate.messages.views import ProgressView
+from headgate.messages.words import State
 
 LONGEST_WHY = 500
 _OVER: frozenset[State] = frozenset({"completed", "cancelled", "failed"})

@@ -16,7 +16,8 @@ from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from headgate.models import SECOND_NS, Priority
+from headgate.message import SECOND_NS
+from headgate.messages.words import Priority
 
 CLASSES: tuple[Priority, ...] = ("urgent", "normal", "low")
 PLACE: dict[Priority, int] = {c: n for n, c in enumerate(CLASSES)}

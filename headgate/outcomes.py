@@ -26,7 +26,9 @@ from headgate.apis.sheets.replies import Answered, Busy, Lost, Refused, Reply, T
 from headgate.apis.sheets.titles import Titles, titles_from
 from headgate.culprits import gone_by_title, suspects_of
 from headgate.journal import Journal
-from headgate.models import SECOND_NS, BulkRequest, PlannedBatch, Throttling
+from headgate.message import SECOND_NS
+from headgate.messages.requests import BulkRequest, PlannedBatch
+from headgate.messages.tokens import Throttling
 from headgate.parts import Part, Piece, Purpose, Step, TitlesNeeded
 from headgate.repeating import halved, most_after
 from headgate.results import Advice, BatchCounts, OperationResult, kind_of_reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from base64 import b64decode, b64encode
 
-from headgate.models import LimiterRows
+from headgate.messages.carried import LimiterRows
 
 
 def pack(rows: LimiterRows) -> str:

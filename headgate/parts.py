@@ -37,7 +37,8 @@ from headgate.apis.sheets.replies import Refused
 from headgate.apis.sheets.sheet_names import after, counts_on
 from headgate.apis.sheets.titles import Titles, needs_titles
 from headgate.errors import HeadgateError
-from headgate.models import BulkRequest, Form, Message, Operation, PlannedBatch
+from headgate.message import Message
+from headgate.messages.requests import BulkRequest, Form, Operation, PlannedBatch
 
 Purpose = Literal["send", "fence_look_up", "burn", "sweep", "title_look_up"]
 Then = Literal["", "refuse", "fail", "split", "cancel"]

@@ -22,7 +22,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar, overload
 from headgate.apis.sheets import a1, merging
 from headgate.apis.sheets.sheet_names import SheetNames
 from headgate.apis.sheets.titles import needs_titles
-from headgate.models import BulkRequest, Form, Kind, LaneEntry, Operation
+from headgate.messages.requests import BulkRequest, Form, LaneEntry, Operation
+from headgate.messages.words import Kind
 
 MOST_BYTES = 1_800_000
 MOST_REQUESTS = 5_000

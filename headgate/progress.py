@@ -15,20 +15,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from headgate.eta import remaining_s
-from headgate.models import (
-    BatchDone,
-    BulkRequest,
-    CallCounts,
-    LaneCounts,
-    OperationCounts,
-    PlanSummary,
-    Priority,
-    ProgressCheckpoint,
-    ProgressView,
-    Standing,
-    State,
-    Waiting,
-)
+from headgate.messages.carried import ProgressCheckpoint
+from headgate.messages.requests import BulkRequest, PlanSummary
+from headgate.messages.sending import BatchDone
+from headgate.messages.tokens import Standing
+from headgate.messages.views import CallCounts, LaneCounts, OperationCounts, ProgressView, Waiting
+from headgate.messages.words import Priority, State
 from headgate.quota import SECOND_NS
 
 RATE_OVER_NS = 60 * SECOND_NS

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from headgate.line import Line
-from headgate.models import Kind, LimiterSettings, Priority, TokenRequest
+from headgate.messages.tokens import LimiterSettings, TokenRequest
+from headgate.messages.words import Kind, Priority
 from headgate.ordering import LEAST_WEIGHT, Budget, served_as
 from headgate.waiting import Lane, Waiter
 

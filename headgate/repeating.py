@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from headgate.apis.sheets.raw_requests import REPEATABLE_KINDS, kind_of
-from headgate.models import SECOND_NS, Form, Operation
+from headgate.message import SECOND_NS
+from headgate.messages.requests import Form, Operation
 
 SLOW_NS = 60 * SECOND_NS
 QUICK_NS = 15 * SECOND_NS

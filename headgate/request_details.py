@@ -12,7 +12,9 @@ from __future__ import annotations
 from datetime import datetime
 from urllib.parse import quote
 
-from headgate.models import SECOND_NS, BulkRequest, ProgressView
+from headgate.message import SECOND_NS
+from headgate.messages.requests import BulkRequest
+from headgate.messages.views import ProgressView
 from headgate.progress import instant
 from headgate.steering import Steering
 

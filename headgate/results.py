@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from headgate.models import Applied, Message, Throttling
+from headgate.message import Message
+from headgate.messages.tokens import Throttling
+from headgate.messages.words import Applied
 
 
 class OperationResult(Message):

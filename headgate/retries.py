@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from headgate.models import LeftOut, Retry
+from headgate.messages.sending import LeftOut, Retry
 
 _SAID: Final = re.compile(
     r"(?P<count>[0-9,]+) operations? go(es)? again as (?P<id>[A-Za-z0-9_.@-]+)(?P<before> already)?"

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from headgate.leases import Given, held
 from headgate.line import Line
-from headgate.models import Priority
+from headgate.messages.words import Priority
 from headgate.waiting import Lane
 
 

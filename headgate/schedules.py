@@ -14,7 +14,8 @@ from typing import Final, Literal
 
 from headgate.errors import InvalidRequest
 from headgate.message import Message
-from headgate.models import NAME_PATTERN, BulkRequest, State
+from headgate.messages.requests import BulkRequest
+from headgate.messages.words import NAME_PATTERN, State
 
 #: What becomes of an occurrence that is due while the one before it still runs: left out, kept until that one is over (one
 #: at most), or run beside it.

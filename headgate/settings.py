@@ -30,7 +30,7 @@ from typing import Final, Self
 from urllib.parse import SplitResult, urlsplit
 
 from headgate.errors import InvalidRequest
-from headgate.models import NAME_PATTERN
+from headgate.messages.words import NAME_PATTERN
 
 SHEETS_URL: Final = "https://sheets.googleapis.com"
 LOOPBACK: Final = "127.0.0.1"

@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING
 
 from headgate.buckets import Buckets
 from headgate.health import KINDS
-from headgate.models import (
-    SECOND_NS,
-    BucketView,
-    Cause,
-    CircuitView,
-    ClassView,
-    LimiterView,
-    PlaceView,
-    Standing,
-    WaiterView,
-)
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import Standing
+from headgate.messages.views import BucketView, CircuitView, ClassView, LimiterView, PlaceView, WaiterView
+from headgate.messages.words import Cause
 from headgate.ordering import CLASSES, stride
 from headgate.waiting import Lane, Place, Token, Waiter
 

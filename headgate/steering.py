@@ -18,7 +18,9 @@ from hashlib import sha256
 from typing import Final, Literal, get_args
 
 from headgate.errors import HeadgateError
-from headgate.models import BulkCheckpoint, Control, Priority, SteeringCheckpoint
+from headgate.messages.carried import BulkCheckpoint, SteeringCheckpoint
+from headgate.messages.views import Control
+from headgate.messages.words import Priority
 from headgate.wording import words
 
 Command = Literal["pause", "resume", "reprioritise", "cancel", "retry_failed"]

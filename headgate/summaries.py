@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from headgate.models import AbandonLane, LaneSending, ResendBatch
+from headgate.messages.sending import AbandonLane, LaneSending, ResendBatch
 from headgate.wording import cause, counted, words
 
 LONGEST: Final = 90

@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from headgate.models import BatchDone, LaneReport, PlanSummary, ProgressCheckpoint, ProgressView
+from headgate.messages.carried import ProgressCheckpoint
+from headgate.messages.requests import PlanSummary
+from headgate.messages.sending import BatchDone, LaneReport
+from headgate.messages.views import ProgressView
 
 #: A lane that was silent while so many others spoke has no lease under way any more.
 LANES_KEPT: Final = 4096

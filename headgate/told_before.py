@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from headgate.models import SECOND_NS
+from headgate.message import SECOND_NS
 from headgate.standing import NOTICED_NS, next_call, path_of
 from headgate.waiting import Token, Waiter
 

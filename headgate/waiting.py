@@ -6,7 +6,8 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from typing import Literal
 
-from headgate.models import Kind, Priority, Standing
+from headgate.messages.tokens import Standing
+from headgate.messages.words import Kind, Priority
 from headgate.ordering import Turn
 from headgate.quota import Spacing
 

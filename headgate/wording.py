@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from headgate.models import SECOND_NS, BulkRequest
+from headgate.message import SECOND_NS
+from headgate.messages.requests import BulkRequest
 from headgate.results import kind_of_reason
 
 LONGEST_WORDS: Final = 200

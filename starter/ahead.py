@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from headgate.models import SECOND_NS, Booked, Booking, BookingAnswer, NotUntil, Stopped
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import Booked, Booking, BookingAnswer, NotUntil, Stopped
 
 #: Bookings that are not handed out yet; those that are asked for at a time are one update.
 MOST_AHEAD: Final = 16

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from headgate.errors import InvalidRequest
 from headgate.facts import ENTRY_KINDS, Entry, EntryKind
-from headgate.models import SECOND_NS
+from headgate.message import SECOND_NS
 from starter.looking import Json, RequestId
 from starter.surroundings import Surroundings, of, waiting_for
 

@@ -18,7 +18,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from headgate.models import ProgressView
+from headgate.messages.views import ProgressView
 from starter.panel import bar
 from starter.render import COLOURS, OVER, clock_time, eta_text, percent, plain, remaining
 

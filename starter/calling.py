@@ -12,7 +12,8 @@ from activities.clock import ServerClock
 from activities.credentials import Credentials
 from activities.http import Answer, Wire, open_wire
 from headgate.apis.sheets.compose import Call
-from headgate.models import SECOND_NS, Kind
+from headgate.message import SECOND_NS
+from headgate.messages.words import Kind
 from headgate.settings import Settings
 from starter.tokens import Tokens, headgate_tokens
 

@@ -33,7 +33,9 @@ from activities.store import Store
 from activities.streams import each, joined
 from headgate.errors import InvalidRequest
 from headgate.facts import Entry
-from headgate.models import Control, Operation, Order, Priority, ProgressView
+from headgate.messages.requests import Operation
+from headgate.messages.views import Control, ProgressView
+from headgate.messages.words import Order, Priority
 from headgate.schedules import Overlap
 from headgate.settings import NotifySettings, Settings
 from starter.commands import Answered

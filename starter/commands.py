@@ -27,7 +27,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.errors import HeadgateError, InvalidRequest, Unreachable
-from headgate.models import Control
+from headgate.messages.views import Control
 from headgate.steering import Command, NotDone, Refused
 from starter.connection import RPC_TIMEOUT
 from workflows import names

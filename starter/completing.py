@@ -8,7 +8,7 @@ from typing import Final
 
 import typer
 
-from headgate.models import NAME_PATTERN
+from headgate.messages.words import NAME_PATTERN
 from starter.selection import Selection
 from starter.surroundings import Surroundings, of
 

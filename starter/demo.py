@@ -25,7 +25,7 @@ from rich.text import Text
 from activities.results import read_results
 from activities.store import Store
 from headgate.errors import Unreachable
-from headgate.models import ProgressView
+from headgate.messages.views import ProgressView
 from starter.companion import Companion
 from starter.connection import connect
 from starter.demo_script import OPERATIONS_PER_CALL, SPREADSHEETS, TITLES, USERS, Script

@@ -24,7 +24,7 @@ from activities.credentials import Credentials, UserCredentials
 from activities.keys import KEY_ENDING, Keys
 from activities.store import Store
 from headgate.errors import HeadgateError
-from headgate.models import NAME_PATTERN
+from headgate.messages.words import NAME_PATTERN
 from headgate.settings import SHEETS_URL, Settings, is_loopback
 from starter import connection
 from starter.surroundings import Surroundings

@@ -17,7 +17,7 @@ from typing import Final
 from rich.console import Console
 
 from headgate.errors import Unreachable
-from headgate.models import ProgressView, Waiting
+from headgate.messages.views import ProgressView, Waiting
 from starter.render import OVER
 from starter.service import NoWorker, Service
 from starter.showing import Lines, Screen, Shown

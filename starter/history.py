@@ -21,21 +21,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from headgate import facts
 from headgate.facts import Fact, Order, Result
-from headgate.models import (
-    AbandonLane,
-    BatchDone,
-    BulkInput,
-    BulkRequest,
-    Control,
-    LeaseReport,
-    PlanSummary,
-    ProgressView,
-    ResendBatch,
-    ResendReport,
-    SendLease,
-    State,
-    TokenRequest,
-)
+from headgate.messages.carried import BulkInput
+from headgate.messages.requests import BulkRequest, PlanSummary
+from headgate.messages.sending import AbandonLane, BatchDone, LeaseReport, ResendBatch, ResendReport, SendLease
+from headgate.messages.tokens import TokenRequest
+from headgate.messages.views import Control, ProgressView
+from headgate.messages.words import State
 from starter import connection
 
 #: Messages between the parts of headgate: whatever else reaches a request is a command.

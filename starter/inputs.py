@@ -18,7 +18,7 @@ from headgate.columns import declared
 from headgate.csv_input import DELIMITERS, Destination, Mode
 from headgate.errors import InvalidRequest
 from headgate.gunzip import unpacked
-from headgate.models import NAME_PATTERN
+from headgate.messages.words import NAME_PATTERN
 from starter.surroundings import Surroundings
 
 BLOCK_BYTES: Final = 256 * 1024

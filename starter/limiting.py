@@ -9,7 +9,8 @@ from typing import Annotated, Final, Literal
 import typer
 
 from headgate.errors import InvalidRequest
-from headgate.models import NAME_PATTERN, Control
+from headgate.messages.views import Control
+from headgate.messages.words import NAME_PATTERN
 from starter.looking import Json
 from starter.render import limiter_lines, plain, settings_lines
 from starter.surroundings import Surroundings, of, waiting_for

@@ -13,7 +13,7 @@ from activities.results import Outcome, read_results
 from activities.store import Store
 from headgate import csv_output
 from headgate.errors import InvalidRequest
-from headgate.models import State
+from headgate.messages.words import State
 from starter.completing import request_ids
 from starter.listing import requests_lines, requests_table
 from starter.panel import progress_panel

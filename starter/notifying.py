@@ -12,7 +12,7 @@ import typer
 from activities.keys import Keys
 from activities.webhook import is_public, literal_address
 from headgate.errors import InvalidRequest
-from headgate.models import NAME_PATTERN
+from headgate.messages.words import NAME_PATTERN
 from headgate.settings import NotifySettings, check_webhook, is_loopback
 
 DEFAULT_KEY: Final = "default"

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from headgate.models import ProgressView
+from headgate.messages.views import ProgressView
 from starter.render import COLOURS, OVER, cached_text, eta_text, hold, percent, plain, reason_text, remaining
 
 REASONS_SHOWN: Final = 10

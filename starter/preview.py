@@ -18,7 +18,9 @@ from activities.planning import Planning
 from headgate.csv_input import Destination
 from headgate.errors import HeadgateError, InvalidRequest
 from headgate.forecast import Demand, Forecast, forecast, supplies
-from headgate.models import BulkRequest, LimiterSettings, LimiterView, Page, PlanSummary
+from headgate.messages.requests import BulkRequest, Page, PlanSummary
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.views import LimiterView
 from starter.inputs import (
     SAY_EVERY_S,
     CsvMode,

@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.bookings import Desk
 from activities.clock import ServerClock
 from headgate.errors import HeadgateError, InvalidRequest, Unreachable
-from headgate.models import Booking, BookingAnswer, Settlement
+from headgate.messages.tokens import Booking, BookingAnswer, Settlement
 from starter.connection import address_of, translated
 from workflows.limiter_start import signal_with_start_limiter, start_limiter
 from workflows.names import rate_limiter_id

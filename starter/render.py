@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from headgate.models import BucketView, LimiterSettings, LimiterView, ProgressView, WaiterView
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.views import BucketView, LimiterView, ProgressView, WaiterView
 
 OVER = frozenset({"completed", "cancelled", "failed"})
 COLOURS = {

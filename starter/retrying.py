@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from activities.retrying import retry_of
 from activities.store import Store
 from headgate.errors import HeadgateError, InvalidRequest
-from headgate.models import BulkRequest, Control, LeftOut, State
+from headgate.messages.requests import BulkRequest
+from headgate.messages.sending import LeftOut
+from headgate.messages.views import Control
+from headgate.messages.words import State
 from headgate.retries import heard, said
 from starter.commands import CommandRefused
 from starter.service import NoWorker, Service, Submitted, UnknownRequest

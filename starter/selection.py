@@ -17,7 +17,7 @@ from typing import Annotated, Final
 import typer
 
 from headgate.errors import InvalidRequest
-from headgate.models import Priority, State
+from headgate.messages.words import Priority, State
 from workflows.names import BULK_REQUEST_TYPE, bulk_request_id
 
 _AGE: Final = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d|w)")

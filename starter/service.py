@@ -25,19 +25,12 @@ from temporalio.service import RPCError, RPCStatusCode
 from headgate.audit import Audit
 from headgate.errors import InvalidRequest, Unreachable
 from headgate.facts import Entry
-from headgate.models import (
-    BulkInput,
-    BulkRequest,
-    CallCounts,
-    Control,
-    LimiterSettings,
-    LimiterView,
-    Message,
-    OperationCounts,
-    ProgressView,
-    State,
-    Waiting,
-)
+from headgate.message import Message
+from headgate.messages.carried import BulkInput
+from headgate.messages.requests import BulkRequest
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.views import CallCounts, Control, LimiterView, OperationCounts, ProgressView, Waiting
+from headgate.messages.words import State
 from headgate.steering import Command, spoken
 from starter import commands, connection
 from starter.commands import Answered, CommandRefused

@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from headgate.models import ProgressView
+from headgate.messages.views import ProgressView
 from starter.board import Row, board, total_text
 from starter.panel import REASONS_SHOWN, progress_panel
 from starter.render import OVER, duration, percent, plain, progress_line

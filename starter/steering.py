@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headgate.models import Priority
+from headgate.messages.words import Priority
 from starter.client import BulkRequests
 from starter.commands import Answered
 from starter.completing import request_ids

@@ -17,7 +17,9 @@ from activities.store import Store
 from activities.submission import StoredInput, store_input, store_scheduled_input
 from headgate.csv_input import Destination
 from headgate.errors import InvalidRequest
-from headgate.models import LONGEST_AGE_NS, NAME_PATTERN, SECOND_NS, BulkRequest, Order, Priority
+from headgate.message import SECOND_NS
+from headgate.messages.requests import LONGEST_AGE_NS, BulkRequest
+from headgate.messages.words import NAME_PATTERN, Order, Priority
 from headgate.schedules import OccurrenceInput, Timing, check_name
 from headgate.summaries import request_summary
 from starter.following import exit_code, follow_on

@@ -26,7 +26,9 @@ from temporalio.client import Client
 
 from activities.clock import ServerClock
 from headgate.errors import HeadgateError, InvalidRequest, NoToken, Unreachable
-from headgate.models import SECOND_NS, Booking, BookingAnswer, Kind, Name, Priority, Settlement, Throttling
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import Booking, BookingAnswer, Settlement, Throttling
+from headgate.messages.words import Kind, Name, Priority
 from starter.ahead import Ahead, Token
 from starter.connection import connect
 from starter.project_limiter import ProjectLimiter

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from headgate.models import ProgressView
+from headgate.messages.views import ProgressView
 from starter.demo_script import BAD_LINES, Count, Script
 
 

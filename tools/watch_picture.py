@@ -20,7 +20,7 @@ from rich.console import Console, Group
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from headgate.models import ProgressView
+from headgate.messages.views import ProgressView
 from starter.board import Row, board
 from starter.panel import progress_panel
 

@@ -12,33 +12,20 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 with workflow.unsafe.imports_passed_through():
     from headgate.lanes import Folded, Lanes, unused_of
     from headgate.limiter import FINISHED
-    from headgate.models import (
+    from headgate.messages.carried import BulkCheckpoint, BulkInput, PageRequest
+    from headgate.messages.requests import LaneEntry, Page, PlanSummary
+    from headgate.messages.sending import (
         AbandonLane,
         BatchDone,
-        BulkCheckpoint,
-        BulkInput,
-        Control,
-        FailuresView,
-        Grant,
-        LaneDemand,
-        LaneEntry,
         LaneSending,
-        LanesView,
         LeaseReport,
-        Page,
-        PageRequest,
-        PlanSummary,
-        ProgressView,
         ResendBatch,
         ResendReport,
         SendLease,
-        Settlement,
-        State,
-        Throttling,
-        TokenRequest,
-        Unused,
-        Waiting,
     )
+    from headgate.messages.tokens import Grant, LaneDemand, Settlement, Throttling, TokenRequest, Unused
+    from headgate.messages.views import Control, FailuresView, LanesView, ProgressView, Waiting
+    from headgate.messages.words import State
     from headgate.progress import Progress, instant
     from headgate.quota import SECOND_NS
     from headgate.request_details import details, introduction

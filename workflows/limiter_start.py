@@ -21,7 +21,9 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.errors import Unreachable
-from headgate.models import Control, LimiterInput, LimiterSettings
+from headgate.messages.carried import LimiterInput
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.views import Control
 from headgate.wording import words
 from workflows.names import RATE_LIMITER_TYPE, RELEASE, WORKFLOW_QUEUE, rate_limiter_id
 

@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from headgate.notice_messages import LastNotices
+    from headgate.messages.notices import LastNotices
     from workflows import names, policies
 
 

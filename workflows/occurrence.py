@@ -15,7 +15,8 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
-    from headgate.models import BulkInput, ProgressView
+    from headgate.messages.carried import BulkInput
+    from headgate.messages.views import ProgressView
     from headgate.schedules import OccurrenceInput, OccurrenceView, TakeInput, occurrence_request
     from workflows import names, policies
     from workflows.starting import start_options

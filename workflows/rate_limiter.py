@@ -13,18 +13,10 @@ with workflow.unsafe.imports_passed_through():
     from headgate.details import details, readings
     from headgate.health import KINDS
     from headgate.limiter import Limiter
-    from headgate.models import (
-        AlertEvent,
-        BookReply,
-        BookRequest,
-        Control,
-        Grant,
-        LimiterInput,
-        LimiterSettings,
-        LimiterView,
-        Settlement,
-        TokenRequest,
-    )
+    from headgate.messages.alerts import AlertEvent
+    from headgate.messages.carried import LimiterInput
+    from headgate.messages.tokens import BookReply, BookRequest, Grant, LimiterSettings, Settlement, TokenRequest
+    from headgate.messages.views import Control, LimiterView
     from headgate.quota import SECOND_NS
     from headgate.standing import shown_classes
     from headgate.told_before import ToldBefore

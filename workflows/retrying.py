@@ -12,7 +12,9 @@ from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from headgate.errors import InvalidRequest
-    from headgate.models import BulkInput, BulkRequest, Retry
+    from headgate.messages.carried import BulkInput
+    from headgate.messages.requests import BulkRequest
+    from headgate.messages.sending import Retry
     from headgate.retries import said
     from headgate.steering import NotDone, Refused
     from workflows import names, policies

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 
-from headgate.models import SECOND_NS, BulkRequest
+from headgate.message import SECOND_NS
+from headgate.messages.requests import BulkRequest
 from headgate.request_details import introduction
 from workflows import names
 

@@ -11,7 +11,8 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from headgate.models import Control, State
+    from headgate.messages.views import Control
+    from headgate.messages.words import State
     from headgate.steering import Command, NotDone, Refused, Steering
 
 PAUSE = 'Send nothing more until resumed; calls under way end. Needs no data; {"by": "ana"} signs it.'

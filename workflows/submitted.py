@@ -5,7 +5,8 @@ from __future__ import annotations
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from headgate.models import BulkInput, BulkRequest
+from headgate.messages.carried import BulkInput
+from headgate.messages.requests import BulkRequest
 from workflows import names
 
 

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
 
-from headgate.models import BulkRequest, ProgressView
-from headgate.notice_messages import End, LastNotices, Notice, NoticeCheckpoint, TellNotice
+from headgate.messages.notices import End, LastNotices, Notice, NoticeCheckpoint, TellNotice
+from headgate.messages.requests import BulkRequest
+from headgate.messages.views import ProgressView
 from headgate.notices import Notices
 from workflows import names, policies
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 import httpx
 
 from headgate.errors import Unreachable
-from headgate.models import SECOND_NS
+from headgate.message import SECOND_NS
 from starter.examples import run
 from starter.tokens import headgate_tokens
 

@@ -5,7 +5,7 @@ python -m starter.examples.watching --id orders-7
 
 from __future__ import annotations
 
-from headgate.models import ProgressView
+from headgate.messages.views import ProgressView
 from starter.client import bulk_requests
 from starter.examples import options, run
 

@@ -12,7 +12,9 @@ from typing import Any, Final
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from headgate.models import SECOND_NS, LimiterSettings, ProgressView
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.views import ProgressView
 from starter.devserver import DevServer
 from starter.service import TemporalService
 from starter.submitting import Wish, submit

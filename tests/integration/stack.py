@@ -23,7 +23,11 @@ from benchmarks.rig import worst_windows
 from emulator.faults import FaultPlan, rules_of
 from emulator.grid import Sheet
 from emulator.server import Emulator, EmulatorSettings
-from headgate.models import SECOND_NS, BulkInput, BulkRequest, LimiterSettings, LimiterView, ProgressView
+from headgate.message import SECOND_NS
+from headgate.messages.carried import BulkInput
+from headgate.messages.requests import BulkRequest
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.views import LimiterView, ProgressView
 from headgate.settings import NotifySettings, Settings
 from workflows import names
 from workflows.bulk_request import BulkRequestWorkflow

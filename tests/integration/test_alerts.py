@@ -16,7 +16,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 import worker
 from activities.alerts import AlertActivities
-from headgate.alert_messages import AlertEvent
+from headgate.messages.alerts import AlertEvent
 from headgate.settings import Settings, WebhookSettings
 from tests.conftest import StartServer
 from workflows import policies

@@ -10,7 +10,7 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from headgate.models import Control, ProgressView
+from headgate.messages.views import Control, ProgressView
 from tests.conftest import StartServer
 from tests.eventually import eventually
 from tests.integration.stack import FAST, Stack, append, running_stack

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from headgate import repeating
-from headgate.models import SECOND_NS, ProgressView
+from headgate.message import SECOND_NS
+from headgate.messages.views import ProgressView
 from tests.eventually import eventually
 from tests.integration.stack import Handle, Stack, append
 

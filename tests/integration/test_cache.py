@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from headgate.models import SECOND_NS, ProgressView
+from headgate.message import SECOND_NS
+from headgate.messages.views import ProgressView
 from tests.integration.stack import Handle, Stack, append
 
 COUNT = 1000

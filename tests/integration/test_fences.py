@@ -10,7 +10,7 @@ from activities import fences as fences_module
 from activities.fences import Fences
 from activities.layout import fence_path
 from headgate.apis.sheets.fences import Fence
-from headgate.models import SECOND_NS
+from headgate.message import SECOND_NS
 from starter.calling import calling
 from starter.connection import address_of
 from starter.fencing import clean

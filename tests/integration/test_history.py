@@ -15,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.errors import InvalidRequest
 from headgate.facts import Entry
-from headgate.models import Control
+from headgate.messages.views import Control
 from headgate.senders import sender
 from starter import connection
 from starter.service import TemporalService

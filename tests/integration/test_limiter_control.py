@@ -15,7 +15,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 
 from benchmarks.readings import between, most_behind
-from headgate.models import SECOND_NS, Control, LimiterSettings, Settlement, UserLimits
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import LimiterSettings, Settlement, UserLimits
+from headgate.messages.views import Control
 from starter.devserver import DevServer
 from starter.service import TemporalService
 from tests.eventually import eventually

@@ -15,7 +15,9 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest, Re
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from headgate.models import SECOND_NS, Control, Grant, LimiterSettings, Settlement, TokenRequest
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import Grant, LimiterSettings, Settlement, TokenRequest
+from headgate.messages.views import Control
 from tests.eventually import eventually
 from tests.integration.stack import Handle, Stack, append, side_by_side
 from workflows import names

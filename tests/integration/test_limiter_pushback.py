@@ -12,7 +12,9 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 
 from benchmarks.foreign_client import burn
-from headgate.models import SECOND_NS, AlertEvent, LimiterSettings
+from headgate.message import SECOND_NS
+from headgate.messages.alerts import AlertEvent
+from headgate.messages.tokens import LimiterSettings
 from tests.eventually import eventually
 from tests.integration.stack import Handle, Stack, append, side_by_side
 

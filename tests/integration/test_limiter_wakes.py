@@ -6,7 +6,7 @@ from temporalio import workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from headgate.models import Grant, LaneDemand, Settlement, TokenRequest, Unused
+from headgate.messages.tokens import Grant, LaneDemand, Settlement, TokenRequest, Unused
 from tests.eventually import eventually
 from tests.integration.stack import FAST, Stack
 from workflows.limiter_start import signal_with_start_limiter

@@ -10,7 +10,7 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from headgate.models import Control, LimiterView
+from headgate.messages.views import Control, LimiterView
 from tests.conftest import StartServer
 from tests.eventually import eventually
 from tests.integration.stack import FAST, Stack, append, running_stack

@@ -27,8 +27,10 @@ import worker
 from activities.layout import input_path
 from activities.notices import keep_address
 from headgate.errors import NotDelivered
-from headgate.models import BulkInput, BulkRequest, Control
-from headgate.notice_messages import Happening, LastNotices, Notice, TellNotice
+from headgate.messages.carried import BulkInput
+from headgate.messages.notices import Happening, LastNotices, Notice, TellNotice
+from headgate.messages.requests import BulkRequest
+from headgate.messages.views import Control
 from headgate.settings import NotifySettings
 from starter.client import BulkRequests
 from starter.service import TemporalService

@@ -9,7 +9,7 @@ from temporalio.api.enums.v1 import EventType
 
 from benchmarks.readings import arrivals
 from benchmarks.rig import PROJECT, Rig, rig
-from headgate.models import Control
+from headgate.messages.views import Control
 from starter.service import TemporalService
 from tests.eventually import eventually
 from tests.integration.test_limiter_hosts import SETTING, SHEETS, STEPPED, judged, lines

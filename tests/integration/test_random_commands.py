@@ -19,7 +19,10 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from headgate.models import SECOND_NS, Control, LimiterSettings, Priority, ProgressView
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.views import Control, ProgressView
+from headgate.messages.words import Priority
 from starter.devserver import DevServer
 from tests.integration.stack import Handle, Stack, append, running_stack
 from workflows import names

@@ -21,7 +21,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from activities import layout
 from activities.store import Store
 from headgate.errors import InvalidRequest
-from headgate.models import BulkRequest, Control, ProgressView
+from headgate.messages.requests import BulkRequest
+from headgate.messages.views import Control, ProgressView
 from headgate.schedules import OccurrenceInput, OccurrenceView, Overlap, Timing
 from starter.client import BulkRequests
 from starter.schedules import Occurrence, Scheduled, ScheduleRow, UnknownSchedule

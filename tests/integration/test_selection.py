@@ -16,7 +16,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from headgate.errors import InvalidRequest
-from headgate.models import BulkRequest, Priority, State
+from headgate.messages.requests import BulkRequest
+from headgate.messages.words import Priority, State
 from starter.connection import address_of
 from starter.selection import Selection
 from starter.service import RequestRow, TemporalService

@@ -10,7 +10,11 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from headgate.errors import InvalidRequest, Unreachable
-from headgate.models import BulkRequest, Control, LimiterInput, LimiterSettings, Priority, ProgressView
+from headgate.messages.carried import LimiterInput
+from headgate.messages.requests import BulkRequest
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.views import Control, ProgressView
+from headgate.messages.words import Priority
 from starter import connection
 from starter.commands import RECORDED
 from starter.devserver import DevServer

@@ -17,7 +17,8 @@ from temporalio.exceptions import ApplicationError
 from activities import layout, retrying
 from emulator.grid import Sheet
 from headgate.errors import HeadgateError, InvalidRequest
-from headgate.models import Control, ProgressView, Retry
+from headgate.messages.sending import Retry
+from headgate.messages.views import Control, ProgressView
 from starter.client import BulkRequests
 from starter.commands import RECORDED, Answered, CommandRefused
 from starter.devserver import DevServer

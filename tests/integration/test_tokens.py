@@ -16,7 +16,9 @@ import pytest
 from temporalio.client import Client
 
 from headgate.errors import InvalidRequest, NoToken, Unreachable
-from headgate.models import SECOND_NS, LimiterSettings, LimiterView
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.views import LimiterView
 from starter.connection import address_of
 from starter.tokens import headgate_tokens
 from tests.conftest import StartServer

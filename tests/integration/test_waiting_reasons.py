@@ -16,7 +16,10 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 import worker
 from activities.store import Store
 from emulator.server import Emulator, EmulatorSettings
-from headgate.models import SECOND_NS, Cause, Control, LimiterSettings, ProgressView, State
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.views import Control, ProgressView
+from headgate.messages.words import Cause, State
 from headgate.settings import Settings
 from starter.devserver import DevServer
 from starter.service import TemporalService

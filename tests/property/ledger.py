@@ -11,7 +11,8 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from headgate.models import Kind, LimiterSettings
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.words import Kind
 
 
 @dataclass(frozen=True)

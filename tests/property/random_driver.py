@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from headgate.models import Booking, LaneDemand, LimiterSettings, Throttling, UserLimits
+from headgate.messages.tokens import Booking, LaneDemand, LimiterSettings, Throttling, UserLimits
 from tests.property.world import CLASSES, HOLDERS, KINDS, LATENCIES, MS, OWNERS, SHEETS, USERS, World
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.alert_messages import AlertCheckpoint, AlertEvent, AlertSettings, Readings
 from headgate.alerts import Alerts
+from headgate.messages.alerts import AlertCheckpoint, AlertEvent, AlertSettings, Readings
 
 # Small spans: a reading's time in these units, so that every threshold is met and missed often.
 SETTINGS = AlertSettings(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from activities.cache import Cache
 from activities.store import Store
 from headgate.apis.sheets.operations import parse_line
-from headgate.models import BulkRequest
+from headgate.messages.requests import BulkRequest
 from headgate.results import OperationResult
 
 READ = parse_line('{"op":"read","spreadsheet":"S","user":"u","range":"A1"}', 1, "")

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from headgate.lanes import Folded, Lanes
-from headgate.models import BatchDone, Grant, LaneEntry, LaneReport, LaneSending, Unused
+from headgate.messages.requests import LaneEntry
+from headgate.messages.sending import BatchDone, LaneReport, LaneSending
+from headgate.messages.tokens import Grant, Unused
 
 MS = 1_000_000
 VALID_FOR = 300 * MS

@@ -9,7 +9,9 @@ from random import Random
 import pytest
 
 from headgate.limiter import Limiter
-from headgate.models import SECOND_NS, Kind, LaneDemand, LimiterSettings, Priority, TokenRequest
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import LaneDemand, LimiterSettings, TokenRequest
+from headgate.messages.words import Kind, Priority
 from headgate.ordering import BUDGET_WINDOW_NS
 
 NOW = 1_000 * SECOND_NS

@@ -11,7 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from headgate.models import Booking, Kind, LaneDemand, Priority, Throttling, UserLimits
+from headgate.messages.tokens import Booking, LaneDemand, Throttling, UserLimits
+from headgate.messages.words import Kind, Priority
 from tests.property.world import CLASSES, HOLDERS, KINDS, LATENCIES, MS, OWNERS, SHEETS, USERS, World
 
 KIND, USER, SHEET, OWNER = (st.sampled_from(of) for of in (KINDS, USERS, SHEETS, OWNERS))

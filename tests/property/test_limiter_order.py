@@ -13,7 +13,9 @@ from random import Random
 import pytest
 
 from headgate.limiter import Limiter
-from headgate.models import SECOND_NS, LaneDemand, LimiterSettings, Priority, TokenRequest
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import LaneDemand, LimiterSettings, TokenRequest
+from headgate.messages.words import Priority
 
 CLASSES: tuple[Priority, ...] = ("urgent", "normal", "low")
 STRIDE = 1 << 20

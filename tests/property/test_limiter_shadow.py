@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headgate.limiter import Limiter
-from headgate.models import SECOND_NS, LaneDemand, LimiterSettings, Settlement, Throttling, TokenRequest
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import LaneDemand, LimiterSettings, Settlement, Throttling, TokenRequest
 from tests.property import random_driver
 from tests.property.world import EPOCH, MS, World, through_json
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchmarks.applying import Core, alone, apply_planned
 from benchmarks.mixed import SPREADSHEETS, measure
 from headgate.apis.sheets.operations import parse_line
-from headgate.models import BulkRequest, Operation
+from headgate.messages.requests import BulkRequest, Operation
 
 Fields = dict[str, Any]
 TITLES = ("Sheet1", "Two words", "It's", "beta")

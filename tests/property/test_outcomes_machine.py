@@ -19,7 +19,8 @@ from headgate.apis.sheets.compose import Call
 from headgate.apis.sheets.fences import Fence
 from headgate.apis.sheets.replies import Lost, Reply, read_reply
 from headgate.apis.sheets.titles import Sheet, Titles
-from headgate.models import SECOND_NS, BulkRequest, Form, Operation, PlannedBatch
+from headgate.message import SECOND_NS
+from headgate.messages.requests import BulkRequest, Form, Operation, PlannedBatch
 from headgate.outcomes import BatchState, Step
 
 TITLES = Titles(sheets=(Sheet(sheet_id=7, title="Orders"),))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from benchmarks.applying import Core, alone, apply_planned, batches_of
 from headgate.apis.sheets.compose import compose
 from headgate.apis.sheets.operations import parse_line
-from headgate.models import BulkRequest, Operation
+from headgate.messages.requests import BulkRequest, Operation
 from headgate.outcomes import MOST_ALIKE
 
 Fields = dict[str, Any]

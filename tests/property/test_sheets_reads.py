@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headgate.apis.sheets import a1
 from headgate.apis.sheets.reads import deal_out, plan_reads
-from headgate.models import Operation
+from headgate.messages.requests import Operation
 
 ROWS, COLUMNS = 6, 5
 rows = st.integers(0, ROWS - 1)

@@ -13,18 +13,16 @@ from typing import TypeVar
 from headgate.checkpoint import dump, restore
 from headgate.health import API
 from headgate.limiter import Limiter
-from headgate.models import (
-    SECOND_NS,
+from headgate.message import SECOND_NS
+from headgate.messages.carried import LimiterCheckpoint
+from headgate.messages.tokens import (
     Booked,
     Booking,
     BookingAnswer,
-    Kind,
     LaneDemand,
-    LimiterCheckpoint,
     LimiterSettings,
     NotUntil,
     Overload,
-    Priority,
     Probed,
     Settlement,
     Stopped,
@@ -32,6 +30,7 @@ from headgate.models import (
     TokenRequest,
     Unused,
 )
+from headgate.messages.words import Kind, Priority
 from tests.property.ledger import Ledger, Stub
 
 MS = 1_000_000

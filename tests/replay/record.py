@@ -23,7 +23,7 @@ from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 import worker
-from headgate.models import Control
+from headgate.messages.views import Control
 from starter.client import BulkRequests
 from starter.devserver import DevServer
 from starter.service import TemporalService

@@ -14,16 +14,10 @@ from rich.console import Console
 
 from headgate.errors import HeadgateError, InvalidRequest
 from headgate.facts import Entry
-from headgate.models import (
-    BulkRequest,
-    CallCounts,
-    Control,
-    LimiterSettings,
-    LimiterView,
-    OperationCounts,
-    ProgressView,
-    State,
-)
+from headgate.messages.requests import BulkRequest
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.views import CallCounts, Control, LimiterView, OperationCounts, ProgressView
+from headgate.messages.words import State
 from headgate.schedules import OccurrenceInput, iso
 from headgate.steering import Command
 from starter import cli

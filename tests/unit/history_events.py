@@ -17,7 +17,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from headgate.audit import Audit
 from headgate.facts import Entry
-from headgate.models import BulkInput, BulkRequest, LaneSending, SendLease
+from headgate.messages.carried import BulkInput
+from headgate.messages.requests import BulkRequest
+from headgate.messages.sending import LaneSending, SendLease
 from starter.history import Reader
 
 RECORDED = Path(__file__).parents[1] / "replay" / "histories"

@@ -14,9 +14,9 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.alerts import AlertActivities, document
 from activities.webhook import WITHIN_S, Webhook
-from headgate.alert_messages import AlertEvent
 from headgate.errors import InvalidRequest, NotDelivered
-from headgate.models import SECOND_NS
+from headgate.message import SECOND_NS
+from headgate.messages.alerts import AlertEvent
 from tests.unit.test_webhook import KEY, Receiver, receiver
 from workflows import names, policies
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from headgate.alert_messages import AlertCheckpoint, AlertEvent, AlertSettings, Readings
 from headgate.alerts import OBSERVE_EVERY_NS, OTHERS, Alerts
-from headgate.models import SECOND_NS
+from headgate.message import SECOND_NS
+from headgate.messages.alerts import AlertCheckpoint, AlertEvent, AlertSettings, Readings
 
 STEP_S = OBSERVE_EVERY_NS // SECOND_NS
 MINUTE = 60 // STEP_S  # in readings

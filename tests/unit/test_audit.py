@@ -15,22 +15,11 @@ from hypothesis import strategies as st
 from temporalio import workflow
 
 from headgate.facts import ENTRY_KINDS, Entry
-from headgate.models import (
-    AbandonLane,
-    BatchDone,
-    BulkCheckpoint,
-    BulkInput,
-    Control,
-    LaneEntry,
-    LaneReport,
-    LeaseReport,
-    PlanSummary,
-    ProgressCheckpoint,
-    ResendBatch,
-    ResendReport,
-    SteeringCheckpoint,
-    TokenRequest,
-)
+from headgate.messages.carried import BulkCheckpoint, BulkInput, ProgressCheckpoint, SteeringCheckpoint
+from headgate.messages.requests import LaneEntry, PlanSummary
+from headgate.messages.sending import AbandonLane, BatchDone, LaneReport, LeaseReport, ResendBatch, ResendReport
+from headgate.messages.tokens import TokenRequest
+from headgate.messages.views import Control
 from headgate.steering import Command
 from headgate.tally import Tally
 from headgate.wording import cause, words

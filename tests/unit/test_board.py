@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from headgate.models import CallCounts, LaneCounts, OperationCounts, ProgressView, State, Waiting
+from headgate.messages.views import CallCounts, LaneCounts, OperationCounts, ProgressView, Waiting
+from headgate.messages.words import State
 from starter import cli
 from starter.board import Row, board
 from starter.panel import progress_panel

@@ -20,7 +20,8 @@ from activities.store import Store
 from activities.submission import store_input
 from headgate.apis.sheets.operations import parse_line
 from headgate.apis.sheets.reads import Known
-from headgate.models import LONGEST_AGE_NS, SECOND_NS, BulkRequest, Operation, PlanSummary
+from headgate.message import SECOND_NS
+from headgate.messages.requests import LONGEST_AGE_NS, BulkRequest, Operation, PlanSummary
 from headgate.results import OperationResult
 
 NOW = 1_700_000_000 * SECOND_NS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from headgate.errors import HeadgateError, InvalidRequest, Unreachable
-from headgate.models import ProgressView
+from headgate.messages.views import ProgressView
 from tests.unit.fake_service import FakeService, one_sentence, ran, view
 
 COMMAND = [sys.executable, "-m", "starter.cli"]

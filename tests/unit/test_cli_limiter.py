@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headgate.models import LimiterSettings, UserLimits
+from headgate.messages.tokens import LimiterSettings, UserLimits
 from tests.unit.fake_service import FakeService, one_sentence, ran
 
 

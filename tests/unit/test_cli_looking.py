@@ -11,7 +11,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from headgate.models import State, Waiting
+from headgate.messages.views import Waiting
+from headgate.messages.words import State
 from starter.listing import requests_table
 from starter.selection import Selection
 from starter.service import NoWorker, RequestRow

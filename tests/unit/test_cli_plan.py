@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from headgate.errors import Unreachable
-from headgate.models import LimiterSettings
+from headgate.messages.tokens import LimiterSettings
 from starter.render import duration
 from tests.unit.fake_service import FakeService, lines, one_sentence, ran
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from headgate.errors import Unreachable
-from headgate.models import Control
+from headgate.messages.views import Control
 from headgate.steering import Command
 from starter.commands import RECORDED, Answered, CommandRefused
 from starter.many import MOST, TOGETHER

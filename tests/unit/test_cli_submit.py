@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from headgate.errors import Unreachable
-from headgate.models import SECOND_NS
+from headgate.message import SECOND_NS
 from starter.service import NoWorker
 from starter.submitting import new_id
 from tests.unit.fake_service import FakeService, Ran, lines, one_sentence, ran, view

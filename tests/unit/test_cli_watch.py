@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from headgate.errors import HeadgateError, Unreachable
-from headgate.models import ProgressView, Waiting
+from headgate.messages.views import ProgressView, Waiting
 from starter.following import Pace, exit_code, follow, follow_all, follow_on
 from starter.looking import _in_words
 from starter.selection import Selection

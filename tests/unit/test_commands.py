@@ -16,7 +16,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.errors import HeadgateError
-from headgate.models import Control
+from headgate.messages.views import Control
 from headgate.steering import Command
 from starter import commands
 from starter.commands import RECORDED, Answered, CommandRefused, tell

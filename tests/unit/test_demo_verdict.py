@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headgate.models import ProgressView
+from headgate.messages.views import ProgressView
 from starter.demo import Scale
 from starter.demo_script import BAD_LINES, SPREADSHEETS, Count, Script
 from starter.verdict import judge, verdict_lines

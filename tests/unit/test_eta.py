@@ -9,16 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.eta import remaining_s
-from headgate.models import (
-    SECOND_NS,
-    BulkRequest,
-    LaneCounts,
-    PlanSummary,
-    ProgressView,
-    Standing,
-    State,
-    Waiting,
-)
+from headgate.message import SECOND_NS
+from headgate.messages.requests import BulkRequest, PlanSummary
+from headgate.messages.tokens import Standing
+from headgate.messages.views import LaneCounts, ProgressView, Waiting
+from headgate.messages.words import State
 from headgate.progress import Progress
 
 NOW = 1_800_000_000 * SECOND_NS

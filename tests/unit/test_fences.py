@@ -16,7 +16,8 @@ from benchmarks.bad_operations import NOW_NS, TITLES, CountingEmulator, append, 
 from headgate.apis.sheets.compose import compose_requests
 from headgate.apis.sheets.fences import Fence
 from headgate.apis.sheets.replies import Answered, Lost
-from headgate.models import SECOND_NS, BulkRequest
+from headgate.message import SECOND_NS
+from headgate.messages.requests import BulkRequest
 from headgate.outcomes import MOST_CROWDED, BatchState
 from tests.unit.fake_service import ran
 

@@ -6,16 +6,11 @@ import pytest
 
 from headgate.forecast import CALL_NS, Demand, calls_of, forecast, supplies
 from headgate.limiter import Limiter
-from headgate.models import (
-    SECOND_NS,
-    LaneDemand,
-    LaneEntry,
-    LimiterSettings,
-    LimiterView,
-    Priority,
-    TokenRequest,
-    UserLimits,
-)
+from headgate.message import SECOND_NS
+from headgate.messages.requests import LaneEntry
+from headgate.messages.tokens import LaneDemand, LimiterSettings, TokenRequest, UserLimits
+from headgate.messages.views import LimiterView
+from headgate.messages.words import Priority
 from headgate.standing import view
 
 NOW = 1_000 * SECOND_NS

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from headgate.limiter import Limiter
-from headgate.models import (
-    SECOND_NS,
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import (
     Booked,
     Booking,
     LaneDemand,

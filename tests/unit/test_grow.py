@@ -14,7 +14,7 @@ from headgate.apis.sheets.a1 import column_letters
 from headgate.apis.sheets.compose import compose_look_up
 from headgate.apis.sheets.replies import Answered
 from headgate.apis.sheets.titles import Titles, titles_from
-from headgate.models import BulkRequest
+from headgate.messages.requests import BulkRequest
 from headgate.outcomes import BatchState
 from headgate.planner import Planner
 

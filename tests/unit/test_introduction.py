@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from headgate.models import SECOND_NS, BulkRequest
+from headgate.message import SECOND_NS
+from headgate.messages.requests import BulkRequest
 from headgate.request_details import introduction
 
 

@@ -14,16 +14,8 @@ from activities.lease import LeaseInProgress
 from activities.sending import Ready
 from headgate.apis.sheets.compose import Call
 from headgate.errors import StaleToken, Unreachable
-from headgate.models import (
-    BatchDone,
-    BulkRequest,
-    LaneReport,
-    LaneSending,
-    LeaseReport,
-    Operation,
-    PlannedBatch,
-    SendLease,
-)
+from headgate.messages.requests import BulkRequest, Operation, PlannedBatch
+from headgate.messages.sending import BatchDone, LaneReport, LaneSending, LeaseReport, SendLease
 from headgate.outcomes import Advice, BatchState
 from headgate.parts import Purpose, Step
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from headgate.checkpoint import dump, restore
 from headgate.limiter import Limiter
-from headgate.models import (
-    SECOND_NS,
+from headgate.message import SECOND_NS
+from headgate.messages.carried import LimiterCheckpoint
+from headgate.messages.tokens import (
     Booked,
     Booking,
     LaneDemand,
-    LimiterCheckpoint,
     LimiterSettings,
     Overload,
     Probed,

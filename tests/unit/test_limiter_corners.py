@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 from headgate.limiter import Limiter
-from headgate.models import (
-    SECOND_NS,
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import (
     Booked,
     Booking,
     LaneDemand,

@@ -8,7 +8,8 @@ from types import FrameType
 import pytest
 
 from headgate.limiter import Limiter
-from headgate.models import SECOND_NS, LaneDemand, LimiterSettings, TokenRequest
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import LaneDemand, LimiterSettings, TokenRequest
 
 NOW = 1_000 * SECOND_NS
 #: Shapes of a crowd: the owner and the user of the waiter of that number.

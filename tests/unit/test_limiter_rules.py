@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections import Counter
 
 from headgate.limiter import Limiter
-from headgate.models import (
-    SECOND_NS,
+from headgate.message import SECOND_NS
+from headgate.messages.tokens import (
     Booked,
     Booking,
     LaneDemand,
     LimiterSettings,
     NotUntil,
     Overload,
-    Priority,
     Settlement,
     Stopped,
     Throttling,
     TokenRequest,
     Unused,
 )
+from headgate.messages.words import Priority
 
 NOW = 1_000 * SECOND_NS
 SETTINGS = LimiterSettings(write_per_project=60, write_per_user=30, spreadsheet_spacing_ns=1)

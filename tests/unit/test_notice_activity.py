@@ -24,8 +24,9 @@ from activities.purging import purge
 from activities.store import Store
 from activities.webhook import WITHIN_S, Key, Webhook
 from headgate.errors import HeadgateError, InvalidRequest, NotDelivered
-from headgate.models import SECOND_NS, BulkRequest
-from headgate.notice_messages import Notice, TellNotice
+from headgate.message import SECOND_NS
+from headgate.messages.notices import Notice, TellNotice
+from headgate.messages.requests import BulkRequest
 from headgate.settings import NotifySettings
 from tests.unit.test_webhook import Receiver, receiver
 from workflows import policies

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headgate.models import CallCounts, OperationCounts, ProgressView
-from headgate.notice_messages import End, Notice, NoticeCheckpoint
+from headgate.messages.notices import End, Notice, NoticeCheckpoint
+from headgate.messages.views import CallCounts, OperationCounts, ProgressView
 from headgate.notices import LONGEST_WHY, Notices
 
 ENDS: tuple[End, ...] = ("completed", "cancelled", "failed")

@@ -11,7 +11,8 @@ from headgate.apis.sheets.fences import BURNT, Fence
 from headgate.apis.sheets.operations import parse_line
 from headgate.apis.sheets.replies import Answered, Busy, Lost, Refused, Reply, Throttled, TooLarge, Unauthorised
 from headgate.apis.sheets.titles import Sheet, Titles
-from headgate.models import SECOND_NS, BulkRequest, Form, PlannedBatch
+from headgate.message import SECOND_NS
+from headgate.messages.requests import BulkRequest, Form, PlannedBatch
 from headgate.outcomes import ZOMBIE_NS, BatchState, TitlesNeeded
 
 TITLES = Titles(sheets=(Sheet(sheet_id=7, title="Orders"),))

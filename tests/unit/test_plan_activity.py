@@ -25,16 +25,9 @@ from activities.submission import store_input
 from headgate.apis.sheets.operations import parse_line
 from headgate.apis.sheets.titles import Sheet, Titles
 from headgate.errors import InvalidRequest, Unreachable
-from headgate.models import (
-    AbandonLane,
-    BatchDone,
-    BulkRequest,
-    LaneEntry,
-    Operation,
-    PageRequest,
-    PlannedBatch,
-    PlanSummary,
-)
+from headgate.messages.carried import PageRequest
+from headgate.messages.requests import BulkRequest, LaneEntry, Operation, PlannedBatch, PlanSummary
+from headgate.messages.sending import AbandonLane, BatchDone
 
 
 @pytest.fixture(params=["memory", "folder"])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activities.planned_json import batch_json, operation_json, read_batch
-from headgate.models import Operation, PlannedBatch
+from headgate.messages.requests import Operation, PlannedBatch
 
 cell = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 cells = cell | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -15,7 +15,8 @@ from headgate.apis.sheets import merging
 from headgate.apis.sheets.compose import compose
 from headgate.apis.sheets.operations import parse_line
 from headgate.apis.sheets.titles import needs_titles
-from headgate.models import BulkRequest, LaneEntry, Operation, Order
+from headgate.messages.requests import BulkRequest, LaneEntry, Operation
+from headgate.messages.words import Order
 from headgate.planner import DraftBatch, LaneKey, Planner, order_lanes
 
 Fields = dict[str, Any]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from headgate.models import SECOND_NS, BatchDone, BulkRequest, LaneCounts, PlanSummary, ProgressView, State, Waiting
+from headgate.message import SECOND_NS
+from headgate.messages.requests import BulkRequest, PlanSummary
+from headgate.messages.sending import BatchDone
+from headgate.messages.views import LaneCounts, ProgressView, Waiting
+from headgate.messages.words import State
 from headgate.progress import REASONS_KEPT, Progress
 
 NOW = 1_800_000_000 * SECOND_NS

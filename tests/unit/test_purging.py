@@ -15,7 +15,8 @@ from activities.leftovers import leftovers
 from activities.purging import kept, purge
 from activities.results import Results, read_results
 from activities.store import Store
-from headgate.models import BatchDone, State
+from headgate.messages.sending import BatchDone
+from headgate.messages.words import State
 from starter.service import UnknownRequest
 from tests.unit.fake_service import FakeService, Ran, lines, one_sentence, ran
 from tests.unit.test_plan_activity import append, planned, submitted

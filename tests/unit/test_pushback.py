@@ -7,7 +7,8 @@ import pytest
 from activities.clock import ServerClock
 from activities.pushback import HELD_NS, Pushback
 from headgate.apis.sheets.replies import Answered, Busy, Throttled
-from headgate.models import PlannedBatch, Settlement
+from headgate.messages.requests import PlannedBatch
+from headgate.messages.tokens import Settlement
 from tests.eventually import eventually
 
 

@@ -18,7 +18,8 @@ from activities.pushback import Pushback
 from activities.results import Results
 from activities.sending import Sender
 from activities.store import Store
-from headgate.models import BatchDone, BulkRequest, LaneSending, SendLease
+from headgate.messages.requests import BulkRequest
+from headgate.messages.sending import BatchDone, LaneSending, SendLease
 
 
 class NoWire:

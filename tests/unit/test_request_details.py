@@ -7,7 +7,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.models import SECOND_NS, CallCounts, LaneCounts, OperationCounts, ProgressView, State, Waiting
+from headgate.message import SECOND_NS
+from headgate.messages.views import CallCounts, LaneCounts, OperationCounts, ProgressView, Waiting
+from headgate.messages.words import State
 from headgate.request_details import details
 from headgate.steering import Steering
 

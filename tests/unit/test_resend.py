@@ -21,7 +21,9 @@ from activities.pushback import Pushback
 from activities.results import Results
 from activities.sending import Sender
 from activities.store import Store
-from headgate.models import Booked, BulkRequest, LaneEntry, Operation, PlannedBatch, ResendBatch
+from headgate.messages.requests import BulkRequest, LaneEntry, Operation, PlannedBatch
+from headgate.messages.sending import ResendBatch
+from headgate.messages.tokens import Booked
 from headgate.outcomes import ZOMBIE_NS, BatchState
 
 REQUEST = BulkRequest(id="r", project="p")

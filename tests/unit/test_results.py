@@ -13,7 +13,7 @@ from activities.batches import Batches
 from activities.manifest import need_plan
 from activities.results import Results, read_results
 from activities.store import Store
-from headgate.models import BatchDone
+from headgate.messages.sending import BatchDone
 from tests.unit.test_plan_activity import append, planned, read, submitted
 
 

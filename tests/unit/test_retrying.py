@@ -20,7 +20,9 @@ from activities.plan import PlanActivities
 from activities.results import Outcome, Results, result_line
 from activities.store import Store
 from headgate.errors import InvalidRequest, Unreachable
-from headgate.models import Applied, BatchDone, BulkRequest, LeftOut, Retry, State
+from headgate.messages.requests import BulkRequest
+from headgate.messages.sending import BatchDone, LeftOut, Retry
+from headgate.messages.words import Applied, State
 from headgate.retries import heard, said
 from starter.commands import RECORDED, Answered, CommandRefused
 from starter.retrying import Retried, retry_failed

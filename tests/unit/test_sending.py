@@ -11,7 +11,8 @@ from activities.http import Answer
 from activities.pushback import Pushback
 from activities.sending import Sender
 from headgate.errors import InvalidRequest, Unreachable
-from headgate.models import BulkRequest, Operation, PlannedBatch, Settlement
+from headgate.messages.requests import BulkRequest, Operation, PlannedBatch
+from headgate.messages.tokens import Settlement
 from headgate.outcomes import BatchState
 
 BATCH = PlannedBatch(

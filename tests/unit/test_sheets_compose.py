@@ -16,7 +16,7 @@ from headgate.apis.sheets.fences import Fence
 from headgate.apis.sheets.operations import parse_line
 from headgate.apis.sheets.reads import deal_out, plan_reads
 from headgate.apis.sheets.titles import Titles, titles_from
-from headgate.models import Operation
+from headgate.messages.requests import Operation
 
 FENCE = Fence.of("nonce", "S", 7, 41, "0")
 

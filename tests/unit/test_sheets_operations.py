@@ -14,7 +14,7 @@ from headgate.apis.sheets import raw_requests
 from headgate.apis.sheets.fences import Fence
 from headgate.apis.sheets.operations import parse_closely, parse_line, parse_plain
 from headgate.errors import InvalidOperation
-from headgate.models import Operation
+from headgate.messages.requests import Operation
 from tests.unit.emulator_api import Api
 
 GOOD: dict[str, object] = {

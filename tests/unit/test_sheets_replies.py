@@ -18,7 +18,7 @@ from headgate.apis.sheets.replies import (
     Unauthorised,
     read_reply,
 )
-from headgate.models import SECOND_NS
+from headgate.message import SECOND_NS
 
 
 def error(message: str, **more: object) -> bytes:

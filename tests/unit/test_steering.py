@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.limiter import Limiter
-from headgate.models import Control, LimiterSettings, SteeringCheckpoint
+from headgate.messages.carried import SteeringCheckpoint
+from headgate.messages.tokens import LimiterSettings
+from headgate.messages.views import Control
 from headgate.steering import ANSWERS_KEPT, Command, Refused, Steering
 
 NOW = 1_800_000_000_000_000_000

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headgate.models import AbandonLane, LaneEntry, ResendBatch
+from headgate.messages.requests import LaneEntry
+from headgate.messages.sending import AbandonLane, ResendBatch
 from headgate.summaries import giving_up, request_summary, sending, sending_again
 from tests.unit.history_events import REQUEST, lease
 

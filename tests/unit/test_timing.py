@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.errors import InvalidRequest
-from headgate.models import NAME_PATTERN
+from headgate.messages.words import NAME_PATTERN
 from headgate.schedules import Timing, check_name, occurrence_request, repetition, span_in_words
 from starter.temporal_schedules import specification
 from starter.timing import timing

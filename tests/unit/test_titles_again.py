@@ -23,7 +23,9 @@ from activities.sending import Sender
 from activities.store import Store
 from emulator.errors import ApiError
 from headgate.apis.sheets.operations import parse_line
-from headgate.models import BatchDone, Booked, Booking, BulkRequest, LaneEntry, PlannedBatch, ResendBatch
+from headgate.messages.requests import BulkRequest, LaneEntry, PlannedBatch
+from headgate.messages.sending import BatchDone, ResendBatch
+from headgate.messages.tokens import Booked, Booking
 from headgate.planner import Planner
 from tests.unit.emulator_api import Api
 

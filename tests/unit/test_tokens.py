@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from activities.clock import ServerClock
 from headgate.errors import HeadgateError, InvalidRequest, NoToken, Unreachable
-from headgate.models import Booked, Booking, BookingAnswer, NotUntil, Settlement, Stopped, Throttling
+from headgate.messages.tokens import Booked, Booking, BookingAnswer, NotUntil, Settlement, Stopped, Throttling
 from starter.ahead import Ahead, Token
 from starter.tokens import Tokens, headgate_tokens
 from tests.jumping import jumping_loop, run_jumping

@@ -22,7 +22,9 @@ from headgate.apis.sheets.fences import BURNT, Fence, removal
 from headgate.apis.sheets.grids import Grids
 from headgate.apis.sheets.raw_requests import FENCE_KEY
 from headgate.apis.sheets.reads import plan_reads
-from headgate.models import Form, Kind, Message, Operation
+from headgate.message import Message
+from headgate.messages.requests import Form, Operation
+from headgate.messages.words import Kind
 
 LONGEST_QUERY = 2_000
 _LOOK_UP_MASK = "sheets.properties(sheetId,title,index,hidden,gridProperties)"

@@ -15,7 +15,7 @@ from typing import Any
 
 from headgate.apis.sheets import a1, merging
 from headgate.apis.sheets.raw_requests import kind_of
-from headgate.models import Operation
+from headgate.messages.requests import Operation
 
 NEW_SHEET = (1_000, 26)
 Size = tuple[int, int]

@@ -19,7 +19,7 @@ from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from headgate.apis.sheets import a1
-from headgate.models import Form, Operation
+from headgate.messages.requests import Form, Operation
 
 Cell = bool | int | float | str | None
 Rows = tuple[tuple[Cell, ...], ...]

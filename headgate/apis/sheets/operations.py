@@ -20,7 +20,8 @@ from headgate.apis.sheets import a1, merging, raw_requests
 from headgate.apis.sheets.decoding import closed, decode, decode_fast, texts_in
 from headgate.apis.sheets.limits import DEEPEST, EXACT, INFLATES, LARGEST_CALL, LONGEST_CELL, LONGEST_ID, LONGEST_RANGE
 from headgate.errors import InvalidOperation
-from headgate.models import NAME_PATTERN, Operation
+from headgate.messages.requests import Operation
+from headgate.messages.words import NAME_PATTERN
 
 _OPERATIONS = ("append", "update", "clear", "read", "request")
 _NAME = re.compile(NAME_PATTERN)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from headgate.apis.sheets import a1
-from headgate.models import Operation
+from headgate.messages.requests import Operation
 
 _GRID_SIZE = re.compile(r"Max rows: (\d{1,9}), max columns: (\d{1,9})")
 #: Covers are looked for in blocks of rows; one that reaches over more blocks than these is tried for every range.

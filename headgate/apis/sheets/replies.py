@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from headgate.models import SECOND_NS, Kind
+from headgate.message import SECOND_NS
+from headgate.messages.words import Kind
 
 Unsure = Literal["no", "unknown"]
 Scope = Literal["operation", "spreadsheet", "batch"]

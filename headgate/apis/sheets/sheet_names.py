@@ -18,7 +18,7 @@ from typing import Any
 from headgate.apis.sheets import a1
 from headgate.apis.sheets.fences import sheet_id_for
 from headgate.apis.sheets.titles import Sheet, Titles
-from headgate.models import Operation
+from headgate.messages.requests import Operation
 
 _ABOUT_SHEETS = frozenset({"addSheet", "duplicateSheet", "deleteSheet", "updateSheetProperties"})
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import Field
 
-from headgate.models import Message, Operation
+from headgate.message import Message
+from headgate.messages.requests import Operation
 
 
 class Sheet(Message):
