@@ -28,19 +28,17 @@ with workflow.unsafe.imports_passed_through():
     from headgate.messages.words import State
     from headgate.progress import Progress, instant
     from headgate.quota import SECOND_NS
-    from headgate.request_details import details, introduction
     from headgate.seen import Seen
     from headgate.steering import Steering
     from headgate.summaries import giving_up, sending, sending_again
     from workflows import names, policies
     from workflows.retrying import retry_failed
-    from workflows.starting import PERCENT, PRIORITY, STATE
+    from workflows.showing import Showing
     from workflows.steered import Steered
     from workflows.telling import Telling
 
 ASK_EVERY_NS = SECOND_NS
 SILENCE_NS = 30 * SECOND_NS
-SHOW_EVERY_NS = SECOND_NS
 #: A request whose next token is so far away waits, once its calls have ended; before that it goes on as fast as it may.
 WAITS_NS = 2 * SECOND_NS
 LATENCY_CHANGED_NS = 100_000_000
@@ -77,6 +75,9 @@ class BulkRequestWorkflow(Steered):
         self._seen = Seen(kept.epoch, kept.last_grant)
         self._progress = Progress.restore(kept.progress)
         self._telling = Telling(start.request, kept.notices, self.progress)
+        self._showing = Showing(
+            start.request, self.steering, self.progress, indexed=start.indexed, release=start.release
+        )
         self._standing = kept.standing
         self._failure: BaseException | None = None
 
@@ -99,9 +100,6 @@ class BulkRequestWorkflow(Steered):
         self._allowance = kept.standing.allowance
         self._draining = False
         self._woken = True
-        self._indexed_as: tuple[object, ...] = self._to_index("planning", 0)
-        self._shown: tuple[object, ...] = ()
-        self._shown_ns = 0
         self._was_paused = self.steering.paused_by is not None
         self._resends: dict[int, asyncio.Task[None]] = {}
         self._resends_cancelled = False
@@ -119,7 +117,7 @@ class BulkRequestWorkflow(Steered):
             raise
 
     async def _whole_run(self) -> ProgressView:
-        self._describe(workflow.time_ns())
+        self._showing.describe(workflow.time_ns())
         if self._plan is None:
             self._do(self._make_plan())
         while not self._over():
@@ -633,46 +631,14 @@ class BulkRequestWorkflow(Steered):
         )
 
     def _show(self, now: int, *, at_once: bool = False) -> None:
-        """Refresh what the Web UI shows: at a change of what is said, else once a second; what is indexed more seldom."""
-        shown = (self._state(), self.steering.priority, self._why(now).reason)
-        if shown != self._shown:
-            self.steering.version += bool(self._shown)
-            at_once, self._shown = True, shown
-        # Behind the last report of one that is held there is no later step that would tell of it.
-        if at_once or self.steering.held or now - self._shown_ns >= SHOW_EVERY_NS:
-            self._describe(now)
-        self._index()
+        """Refresh what the Web UI shows and what a receiver is told."""
+        total = self._plan.operations if self._plan else 0
+        settled = self._progress.succeeded + self._progress.failed
+        percent = 100 * settled // total if total else 0
+        self._showing.show(now, self._state(), self._why(now).reason, percent, at_once=at_once)
         self._telling.observe(
             sending=self._lanes.calling or self._progress.made > 0,
             failed=self._progress.failed,
             paused_by=self.steering.paused_by,
             resumed_by=self.steering.resumed_by,
         )
-
-    def _describe(self, now: int) -> None:
-        self._shown_ns = now
-        limiter = names.rate_limiter_id(self._request.project)
-        shown = details(self.progress(), self.steering, self._holder, limiter, now)
-        if workflow.info().continued_run_id:
-            # A server keeps the summary and the details of the first run for that run alone.
-            summary = str(workflow.memo_value("summary", default=""))
-            shown += f"\n\n---\n\n{introduction(self._request, summary)}"
-        workflow.set_current_details(shown)
-
-    def _index(self) -> None:
-        """Search attributes change with the state, the priority and another quarter done: each change is an action."""
-        state = self._state()
-        steady: State = "running" if state == "waiting" else state
-        total = self._plan.operations if self._plan else 0
-        settled = self._progress.succeeded + self._progress.failed
-        percent = 25 * (4 * settled // total) if total else 0
-        indexed = self._to_index(steady, percent)
-        if not self._indexed or indexed == self._indexed_as:
-            return
-        self._indexed_as = indexed
-        workflow.upsert_search_attributes(
-            [STATE.value_set(steady), PRIORITY.value_set(self.steering.priority), PERCENT.value_set(percent)]
-        )
-
-    def _to_index(self, state: State, percent: int) -> tuple[object, ...]:
-        return (state, percent, self.steering.priority) if self._release else (state, percent)
