@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from typing import Final
@@ -55,8 +56,15 @@ async def connect(address: str | None = None, *, within_s: float = CONNECT_WITHI
 
 
 def person(environ: Mapping[str, str]) -> str:
-    """Who sits at this computer, as far as it says; "" where it does not."""
-    return environ.get("USER") or environ.get("USERNAME") or ""
+    """Who sits at this computer, as far as it says: by the environment, else the account's name; "" where neither does."""
+    named = environ.get("USER") or environ.get("USERNAME")
+    if named:
+        return named
+    with suppress(
+        OSError, KeyError, ImportError
+    ):  # a container may have no account of that number, Windows no such list
+        return getpass.getuser()
+    return ""
 
 
 @cache

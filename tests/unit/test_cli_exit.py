@@ -11,6 +11,7 @@ import pytest
 
 from headgate.errors import HeadgateError, InvalidRequest, Unreachable
 from headgate.messages.views import ProgressView
+from starter.connection import person
 from tests.unit.fake_service import FakeService, one_sentence, ran, view
 
 COMMAND = [sys.executable, "-m", "starter.cli"]
@@ -80,3 +81,16 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     line = f"{' '.join(COMMAND)} --help | true; exit ${{PIPESTATUS[0]}}"
     found = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
     assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_who_sits_there_is_the_environments_word_or_the_accounts_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container has an account and no USER; one whose account has no name says nothing."""
+    assert person({"USER": "ana"}) == "ana"
+    monkeypatch.setattr("getpass.getuser", lambda: "account")
+    assert person({}) == "account"
+
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr("getpass.getuser", unknown)
+    assert person({}) == ""
