@@ -92,7 +92,7 @@ class Work:
         order, result = activity.order, fact.result
         if isinstance(order, ResendBatch):
             yield from self._retry(activity, order, result if isinstance(result, ResendReport) else None)
-        elif fact.why:
+        elif fact.why and activity.name != "retry_failed":  # whoever asked for a retry was answered
             told = {"activity": activity.name, "why": cause(fact.why)}
             yield Told("trouble", f"to {activity.doing} failed for good: {told['why']}", told)
         match result:

@@ -359,6 +359,14 @@ async def test_a_request_that_failed_says_what_that_came_from() -> None:
     assert ended.says == "failed: headgate could not go on: the input is gone"
 
 
+async def test_a_retry_that_was_refused_is_its_commands_affair() -> None:
+    """Whoever asked was answered, and the answer is told: no trouble beside it."""
+    run = Run()
+    sent = run.order("retry_failed", REQUEST)
+    run.add("activityTaskFailed", scheduledEventId=sent, failure={"message": "nothing is to be retried"})
+    assert [entry.kind for entry in await audited(run)] == ["submitted"]
+
+
 async def test_without_search_attributes_the_first_lease_says_that_it_runs() -> None:
     run = Run(BulkInput(request=REQUEST, indexed=False))
     for _ in range(2):
