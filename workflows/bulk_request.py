@@ -42,6 +42,8 @@ SILENCE_NS = 30 * SECOND_NS
 #: A request whose next token is so far away waits, once its calls have ended; before that it goes on as fast as it may.
 WAITS_NS = 2 * SECOND_NS
 LATENCY_CHANGED_NS = 100_000_000
+#: So long a cancelled request waits for its plan, which tells how many operations it had.
+PLANNING_ENDS_NS = 30 * SECOND_NS
 #: With so few lanes a round's wait for a token that came back is noticed.
 FEW_LANES = 8
 
@@ -106,6 +108,9 @@ class BulkRequestWorkflow(Steered):
         self._abandons: set[int] = set()
         self._pending: set[asyncio.Task[None]] = set()
         self._loading = False
+        self._planning: asyncio.Task[None] | None = None
+        self._planning_limited = False
+        self._unplanned = False
         self._wakes_at_ns = 0
 
     @workflow.run
@@ -119,11 +124,12 @@ class BulkRequestWorkflow(Steered):
     async def _whole_run(self) -> ProgressView:
         self._showing.describe(workflow.time_ns())
         if self._plan is None:
-            self._do(self._make_plan())
+            self._planning = self._do(self._make_plan())
         while not self._over():
             await self._news()
             if self._plan is None:
                 self._show(workflow.time_ns())
+                self._limit_planning()
                 continue
             self._step(workflow.time_ns())
             if self._draining and self._drained():
@@ -331,15 +337,32 @@ class BulkRequestWorkflow(Steered):
     # --- activities ---------------------------------------------------------------------------------------------------
 
     async def _make_plan(self) -> None:
-        plan = await workflow.execute_activity(
-            "plan",
-            self._request,
-            result_type=PlanSummary,
-            summary=f"plan {self._request.input_bytes:,} bytes of operations",
-            **policies.PLAN,
-        )
+        try:
+            plan = await workflow.execute_activity(
+                "plan",
+                self._request,
+                result_type=PlanSummary,
+                summary=f"plan {self._request.input_bytes:,} bytes of operations",
+                **policies.PLAN,
+            )
+        except ActivityError as error:
+            if not (is_cancelled_exception(error) and self.steering.cancelled_by):
+                raise
+            self._unplanned = True
+            return
         self._progress.planned(plan, workflow.time_ns())
         self._plan = plan
+
+    def _limit_planning(self) -> None:
+        """Once cancelled, planning may still end, and say how many operations there were; where it cannot, nobody waits for it."""
+        if self.steering.cancelled_by and self._release >= 2 and not self._planning_limited:
+            self._planning_limited = True
+            self._do(self._give_up_planning(), counts=False)
+
+    async def _give_up_planning(self) -> None:
+        await workflow.sleep(PLANNING_ENDS_NS / SECOND_NS, summary="planning may end before the request does")
+        if self._planning is not None and not self._planning.done():
+            self._planning.cancel()
 
     async def _send(self, sendings: tuple[LaneSending, ...], granted_ns: int) -> None:
         order = SendLease(
@@ -556,6 +579,8 @@ class BulkRequestWorkflow(Steered):
         if self._failure is not None:
             why = self._failure.__cause__ or self._failure
             raise ApplicationError(f"headgate could not go on: {why}", non_retryable=True) from self._failure
+        if self._unplanned:
+            return True
         if self._plan is None or self._lanes.busy or self._loading or self._reports or self._resent or self._draining:
             return False
         if self.steering.cancelled_by:
@@ -602,7 +627,7 @@ class BulkRequestWorkflow(Steered):
     # --- what people see ----------------------------------------------------------------------------------------------
 
     def _state(self) -> State:
-        if self._plan is None:
+        if self._plan is None and not self._unplanned:
             return "planning"
         if self.steering.cancelled_by:
             return "cancelled"
@@ -621,7 +646,7 @@ class BulkRequestWorkflow(Steered):
             return Waiting()
         if self.steering.paused_by:
             return Waiting(reason=f"paused by {self.steering.paused_by}", cause="paused")
-        if self._plan is None:
+        if self._plan is None and not self._unplanned:
             return Waiting(reason="planning", cause="planning")
         if self.steering.cancelled_by and not self._resends:
             return Waiting()

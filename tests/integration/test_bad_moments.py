@@ -10,7 +10,11 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+import worker
+from activities.store import Store
+from emulator.server import Emulator, EmulatorSettings
 from headgate.messages.views import Control, ProgressView
+from headgate.settings import Settings
 from tests.conftest import StartServer
 from tests.eventually import eventually
 from tests.integration.stack import FAST, Stack, append, running_stack
@@ -145,3 +149,19 @@ async def test_a_cancelled_request_says_why_it_is_not_over_yet(stack: Stack) -> 
     await asyncio.sleep(1)
     shown = await stack.shown(project)
     assert shown.granted - shown.returned == len(stack.calls(*sheets))
+
+
+async def test_a_request_that_nobody_plans_can_be_cancelled(start_server: StartServer, tmp_path: Path) -> None:
+    """No worker plans: half a minute after the cancel it is over, and its results call every line unprocessed."""
+    server = await start_server()
+    client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+    async with worker.workflow_worker(client):
+        settings = Settings(store=str(tmp_path), cache_dir=tmp_path)
+        stack = Stack(client, Emulator(EmulatorSettings(quota=False)), Store.open(str(tmp_path)), settings)
+        handle = await stack.submit("unplanned", [append(f"row/{n}", "nowhere") for n in range(3)])
+        await handle.execute_update("cancel", Control(by="ana"))
+        view = await asyncio.wait_for(handle.result(), 60)
+        assert (view.state, view.waiting.reason, view.eta_at) == ("cancelled", "", None)
+        results = await stack.results(handle, closed=True)
+        assert {result["outcome"] for result in results.values()} == {"unprocessed"}
+        assert len(results) == 3
