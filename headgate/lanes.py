@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -333,6 +334,11 @@ class Lanes:
     def calling(self) -> bool:
         """Whether an activity has calls to make at their tokens' times."""
         return any(lane.under_way for lane in self.active.values())
+
+    @property
+    def by_user(self) -> Counter[str]:
+        """How many lanes each user has under way."""
+        return Counter(lane.entry.user for lane in self.active.values())
 
     @property
     def longest_ns(self) -> int:

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -26,8 +27,10 @@ from headgate.quota import SECOND_NS
 RATE_OVER_NS = 60 * SECOND_NS
 REASONS_KEPT = 20
 #: So much has to be seen of a change before its own rate counts.
-SEEN_NS = 10 * SECOND_NS
+SEEN_NS = 8 * SECOND_NS
 SEEN_CALLS = 20
+#: Until a change is seen in the calls: tokens that were given before it are still used.
+ACTS_NS = 2 * SECOND_NS
 #: Another share than before, and no noise.
 ANOTHER_SHARE = 0.1
 
@@ -90,11 +93,11 @@ class Progress:
         """From now on it may go at another rate; of the one before, what was really seen counts."""
         if self._measured(now):
             self.rate_before = self.rate_per_minute(now)
-        self.changed_ns = now
+        self.changed_ns = now + ACTS_NS
 
     def resumed(self, now: int) -> None:
         """After a pause, at whose beginning `changed` was called: nothing was to be seen meanwhile."""
-        self.changed_ns = now
+        self.changed_ns = now + ACTS_NS
 
     def promise(self, standing: Standing, now: int) -> None:
         """The limiter says what rate to expect, of all calls and of one user's: of nothing, where nothing is wanted just then."""
@@ -135,11 +138,13 @@ class Progress:
         priority: Priority,
         waiting: Waiting,
         lanes: LaneCounts,
+        lanes_by_user: Mapping[str, int],
         longest_lane_ns: int,
         version: int,
         now: int,
     ) -> ProgressView:
-        """The public contract of `headgate status --json`; `longest_lane_ns` is what the longest lane under way takes."""
+        """The public contract of `headgate status --json`. `lanes_by_user` are the lanes under way, `longest_lane_ns` is what the
+        longest of them takes."""
         total = plan.operations if plan else 0
         settled = self.succeeded + self.failed
         over = state in ("cancelled", "failed", "completed")
@@ -148,7 +153,8 @@ class Progress:
         if not (over or state == "paused") and plan:
             left = max(0, plan.calls - self.skipped - self.made + self.retried)
             longest_s = longest_lane_ns / SECOND_NS
-            seconds = remaining_s(left, self.expected_rate(now), self.users.values(), self.user_rate, longest_s)
+            by_user = [(calls, lanes_by_user.get(user, 1)) for user, calls in self.users.items()]
+            seconds = remaining_s(left, self.expected_rate(now), by_user, self.user_rate, longest_s)
             eta = None if seconds is None else instant(now + int(seconds * SECOND_NS))
         return ProgressView(
             id=request.id,

@@ -169,6 +169,7 @@ class BulkRequestWorkflow(Steered):
             self.steering.priority,
             self._why(now),
             self._lanes.counts(self._plan.lanes if self._plan else 0),
+            self._lanes.by_user,
             self._lanes.longest_ns,
             self.steering.version,
             now,

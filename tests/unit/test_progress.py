@@ -23,7 +23,7 @@ def begun() -> Progress:
 def view(
     progress: Progress, now: int, state: State = "running", plan: PlanSummary = PLAN, longest_ns: int = 0
 ) -> ProgressView:
-    return progress.view(REQUEST, plan, state, "normal", Waiting(), LaneCounts(), longest_ns, 0, now)
+    return progress.view(REQUEST, plan, state, "normal", Waiting(), LaneCounts(), {}, longest_ns, 0, now)
 
 
 def test_counts_add_up_in_every_state() -> None:
