@@ -77,8 +77,9 @@ class RateLimiterWorkflow:
                 self._show(now)
             self._woken = False
             until = self._limiter.next_round(now)
-            if self._release >= 1 and self._limiter.looks_again():
-                until = min(NEVER_NS if until is None else until, self._told_ns + STANDING_EVERY_NS)
+            far = until is None or until > now + STANDING_EVERY_NS
+            if self._release >= 1 and far and self._limiter.looks_again():  # a round that is near looks anyway
+                until = self._told_ns + STANDING_EVERY_NS
             await self._rest(until, now)
         # A server drops an outgoing signal whose sender's run has closed (design section 4, point 8).
         await workflow.wait_condition(lambda: not self._outgoing and workflow.all_handlers_finished())
