@@ -10,11 +10,16 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeAlias
 
 import pytest
+from hypothesis import settings
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from starter.devserver import DevServer
 from workflows.names import SEARCH_ATTRIBUTES
+
+# Time is measured in benchmarks: an example that is slow on a busy machine is no failure.
+settings.register_profile("headgate", deadline=None)
+settings.load_profile("headgate")
 
 StartServer: TypeAlias = Callable[..., Awaitable[DevServer]]
 
