@@ -173,7 +173,7 @@ async def running_stack(client: Client, folder: Path, **options: Any) -> AsyncIt
     async with AsyncExitStack() as parts:
         emulator = await parts.enter_async_context(Emulator(EmulatorSettings(quota=False)))
         keys = folder / "keys"
-        keys.mkdir()
+        keys.mkdir(exist_ok=True)
         (keys / "tests.key").write_text(NOTIFY_SECRET)
         settings = Settings(
             sheets_url=emulator.url,
