@@ -29,7 +29,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from headgate.errors import HeadgateError, InvalidRequest, Unreachable
 from headgate.messages.views import Control
 from headgate.steering import Command, NotDone, Refused
-from starter.connection import RPC_TIMEOUT
+from starter.connection import RPC_TIMEOUT, unless_cancelled
 from workflows import names
 
 ANSWER_WITHIN: Final = timedelta(seconds=5)
@@ -84,7 +84,7 @@ async def _asked(handle: WorkflowHandle[Any, Any], command: Command, control: Co
                 rpc_timeout=ANSWER_WITHIN,
             )
         except WorkflowUpdateRPCTimeoutOrCancelledError:
-            _unless_cancelled()
+            unless_cancelled()
             return None
         except RPCError as error:
             if error.status in _FINAL:
@@ -108,15 +108,8 @@ async def _asked(handle: WorkflowHandle[Any, Any], command: Command, control: Co
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError):
-            _unless_cancelled()
+            unless_cancelled()
             raise Unreachable(f"the command {control.id} was accepted, and is not carried out yet") from None
         if pause is not None:
             await asyncio.sleep(pause)
     return None
-
-
-def _unless_cancelled() -> None:
-    """The SDK says of a cancelled task that the call timed out."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

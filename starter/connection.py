@@ -55,6 +55,13 @@ async def connect(address: str | None = None, *, within_s: float = CONNECT_WITHI
         ) from error
 
 
+def unless_cancelled() -> None:
+    """Raises CancelledError where this task was cancelled, whatever became of that: the SDK may say that a call timed out."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 def person(environ: Mapping[str, str]) -> str:
     """Who sits at this computer, as far as it says: by the environment, else the account's name; "" where neither does."""
     named = environ.get("USER") or environ.get("USERNAME")

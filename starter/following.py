@@ -18,6 +18,7 @@ from rich.console import Console
 
 from headgate.errors import Unreachable
 from headgate.messages.views import ProgressView, Waiting
+from starter.connection import unless_cancelled
 from starter.render import OVER
 from starter.service import NoWorker, Service
 from starter.showing import Lines, Screen, Shown
@@ -73,6 +74,7 @@ async def follow(
     silent_since: float | None = None
     noted = ""
     while True:
+        unless_cancelled()
         asked_at = time.monotonic()
         try:
             view, over = await pace.seen(service, request_id)

@@ -91,9 +91,9 @@ async def test_a_script_and_a_bulk_request_share_one_quota(stack: Stack) -> None
 
 async def test_a_script_that_leaves_early_hands_its_tokens_back(stack: Stack) -> None:
     """It used a full window, and four callers of it wait: their places go back, and the next window is another script's."""
-    stack.spreadsheets("early")
+    stack.spreadsheets("left-early")
     project = await stack.project(TIGHT)
-    async with reader(stack, "early") as read:
+    async with reader(stack, "left-early") as read:
         async with headgate_tokens(project, "bot", "read", client=stack.client) as tokens:
             for _ in range(PER_WINDOW):
                 await tokens.take()
@@ -108,8 +108,8 @@ async def test_a_script_that_leaves_early_hands_its_tokens_back(stack: Stack) ->
             async with headgate_tokens(project, "bot", "read", calls=PER_WINDOW, client=stack.client) as tokens:
                 async for _ in tokens:
                     await read()
-    assert len(stack.calls("early")) == 2 * PER_WINDOW
-    assert stack.worst("early")["read_per_user"] <= PER_WINDOW
+    assert len(stack.calls("left-early")) == 2 * PER_WINDOW
+    assert stack.worst("left-early")["read_per_user"] <= PER_WINDOW
 
 
 async def test_a_cancelled_script_hands_its_tokens_back(stack: Stack) -> None:
