@@ -8,6 +8,8 @@ Rules:
    said in between: also when it comes by signal and by update, and in a later run.
 3. A request that is paused by itself (`stop_after`) is paused like any other, and resumed by people alone.
 4. `version` grows with every change that a person could see.
+5. Commands that come in order carry a sequence. One that comes behind a later one is refused, in a later run too: what was
+   said last holds.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ class Steering:
     forgiven: int = 0
     version: int = 0
     answers: dict[str, str] = field(default_factory=dict)
+    sequence: int = 0
 
     def known(self, command_id: str) -> bool:
         """Whether a command of this id was accepted before."""
@@ -61,6 +64,10 @@ class Steering:
         operations have failed so far."""
         if self.known(command_id):
             return
+        if 0 < said.sequence <= self.sequence:
+            raise Refused(
+                f"a later command (number {self.sequence}) was carried out already: say it anew if it is still meant"
+            )
         if over:
             raise Refused(f"the request is over ({over}): nothing to {spoken(command)}")
         if self.cancelled_by and command not in ("cancel", "retry_failed"):
@@ -76,6 +83,7 @@ class Steering:
         if self.known(command_id):
             return self.answers[_known_as(command_id)]
         by = words(said.by) or "someone"
+        self.sequence = max(self.sequence, said.sequence)
         answer = answer or self._changed(command, said, by, failed, now)
         if command_id:
             while len(self.answers) >= ANSWERS_KEPT:
@@ -142,6 +150,7 @@ class Steering:
             forgiven=self.forgiven,
             version=self.version,
             answers=dict(self.answers),
+            sequence=self.sequence,
         )
 
     @classmethod

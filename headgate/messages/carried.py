@@ -161,6 +161,7 @@ class SteeringCheckpoint(Message):
     forgiven: int = 0
     version: int = 0
     answers: dict[str, str] = {}
+    sequence: int = 0
 
 
 class BulkCheckpoint(Message):

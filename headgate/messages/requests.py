@@ -20,6 +20,8 @@ class BulkRequest(Message):
     `stop_after`: so many failed operations pause it, and as many more after each resume (0: none do). Without `fences` no write
     carries a mark, and what cannot simply be repeated is not. `grow`: a write beyond a sheet's grid makes the grid larger.
     `notify` names the key that signs what the receiver is told, whose address is in the store ("": nobody is told).
+    `organisation`: whose read model shows it ("": none does). `users`: the credentials that its lines may name (none: any).
+    `uploaded`: where among the uploads its input lies until planning has taken it ("": it is in the store already).
     """
 
     id: str
@@ -40,6 +42,9 @@ class BulkRequest(Message):
     fences: bool = True
     grow: bool = False
     notify: str = ""
+    organisation: str = ""
+    users: tuple[str, ...] = ()
+    uploaded: str = ""
 
 
 Form = Literal["look_up", "fenced", "values_update", "values_append", "read"]

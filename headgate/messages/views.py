@@ -96,11 +96,13 @@ class FailuresView(Message):
 
 class Control(Message):
     """A command from a person; everything may be left out. `to` is the new priority of `reprioritise`, `by` who says so, `id`
-    the command's own, under which it may come again. A bare text stands for `to`, as a person may type it in the Web UI."""
+    the command's own, under which it may come again, `sequence` its number among those that come in order (0: it has none).
+    A bare text stands for `to`, as a person may type it in the Web UI."""
 
     to: str | None = None
     by: str = ""
     id: str = ""
+    sequence: int = 0
 
     @model_validator(mode="before")
     @classmethod

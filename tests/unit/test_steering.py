@@ -181,3 +181,15 @@ def test_long_ids_are_told_apart_and_carried_over_in_little_room() -> None:
     before = steering.version
     say(steering, "pause", "c" * 20_000 + "0")
     assert steering.version == before
+
+
+def test_a_command_that_comes_behind_a_later_one_is_refused_in_a_later_run_too() -> None:
+    """What was said last holds; a repeat of what was carried out is answered as before, and one without a sequence is free."""
+    steering = Steering()
+    assert say(steering, "pause", "c2", by="ana", sequence=2) == "paused by ana"
+    steering = Steering.restore(steering.checkpoint())
+    with pytest.raises(Refused, match="a later command"):
+        say(steering, "resume", "c1", sequence=1)
+    assert say(steering, "pause", "c2", by="ana", sequence=2) == "paused by ana"
+    assert say(steering, "resume") == "it goes on"
+    assert say(steering, "pause", "c3", by="bob", sequence=3) == "paused by bob"
