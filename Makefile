@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check bench chromium pictures lock clean
+.PHONY: demo test check bench chromium supabase supabase-test pictures lock clean
 .DELETE_ON_ERROR:
 
 $(STAMP): requirements.lock pyproject.toml
@@ -16,7 +16,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## a bulk request through a real server, worker and emulator, with a verdict
 	$(BIN)/headgate demo $(ARGS)
 
-test: $(STAMP) chromium  ## everything: the checks, then the tiers that need a Temporal server and a browser
+test: $(STAMP) chromium supabase  ## everything: the checks, then the tiers that need a Temporal server, a browser and Supabase
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
@@ -36,6 +36,12 @@ bench: $(STAMP)  ## the benchmarks with real windows: an hour and a half; JSON i
 
 chromium:  ## a browser for tests/browser, where apt can install one; elsewhere the tier skips and says so
 	@sh tools/chromium.sh
+
+supabase:  ## the programs of tests/supabase, from npm and apt; elsewhere its tests skip and say so
+	@sh tools/supabase.sh
+
+supabase-test: $(STAMP) supabase  ## the Supabase front door alone: database, functions, clients, end to end
+	$(BIN)/python -m pytest tests/supabase $(ARGS)
 
 pictures: $(STAMP) chromium  ## the pictures of the Web UI in docs/pictures, taken anew
 	$(BIN)/python -m tests.browser.pictures

@@ -38,8 +38,8 @@ create table public.bulk_requests (
   input_sha256 text check (input_sha256 ~ '^[0-9a-f]{64}$'),
   input_bytes bigint check (input_bytes between 1 and 1073741824),
   input_path text,
-  -- Given by a caller and moved to `private.inputs` as it arrives: always null afterwards.
-  operations text check (octet_length(operations) <= 1048576),
+  -- Given by a caller and moved to `private.inputs` as it arrives.
+  operations text check (operations is null),
   priority text not null default 'normal' check (priority in ('urgent', 'normal', 'low')),
   ordering text not null default 'lane' check (ordering in ('lane', 'strict')),
   stop_after integer not null default 0 check (stop_after between 0 and 1000000),
@@ -136,9 +136,10 @@ create index dead_letters_by_request on public.dead_letters (request_id, line);
 create index dead_letters_by_organisation on public.dead_letters (organisation_id);
 
 -- Inline input, until the bridge has put it into the store.
+-- Written before its request is (the trigger that takes it away from the row comes first), hence checked at commit.
 create table private.inputs (
-  request_id text primary key references public.bulk_requests on delete cascade,
-  content text not null
+  request_id text primary key references public.bulk_requests on delete cascade deferrable initially deferred,
+  content text not null check (octet_length(content) between 1 and 1048576)
 );
 
 -- The last number given to a command of a request; 0 is the start.

@@ -1,0 +1,47 @@
+-- What the bridge says back. Each of these may be said twice: the second time changes nothing.
+
+-- The workflow is there: the request plans, and its input lies in the store.
+create function private.request_started(request_id text) returns void
+language plpgsql volatile security definer set search_path = '' as $$
+begin
+  update public.bulk_requests b set status = 'planning'
+    where b.id = request_started.request_id and b.status = 'submitted' and b.version = 0;
+  delete from private.inputs i where i.request_id = request_started.request_id;
+end $$;
+
+-- The request cannot be started, ever: it fails, and with it what was said to it.
+create function private.request_rejected(request_id text, why text) returns void
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  organisation uuid;
+begin
+  update public.bulk_requests b set status = 'failed', error = why, finished_at = clock_timestamp()
+    where b.id = request_rejected.request_id and b.version = 0 and b.status in ('submitted', 'planning')
+    returning b.organisation_id into organisation;
+  if organisation is null then
+    return;
+  end if;
+  perform private.record(organisation, request_rejected.request_id, 'rejected', jsonb_build_object('why', why));
+  update private.inbox i set done_at = clock_timestamp(), last_error = coalesce(i.last_error, why)
+    where i.request_id = request_rejected.request_id and i.done_at is null;
+  update public.commands c set status = 'failed', answer = why, answered_at = clock_timestamp()
+    where c.request_id = request_rejected.request_id and c.status = 'pending';
+  delete from private.inputs i where i.request_id = request_rejected.request_id;
+end $$;
+
+-- What became of a command: accepted, refused or failed. The first answer stays.
+create function private.command_answered(command_id uuid, status text, answer text) returns void
+language plpgsql volatile security definer set search_path = '' as $$
+begin
+  if command_answered.status not in ('accepted', 'refused', 'failed') then
+    raise exception using errcode = '22023', message = 'a command is answered accepted, refused or failed';
+  end if;
+  update public.commands c
+    set status = command_answered.status, answer = command_answered.answer, answered_at = clock_timestamp()
+    where c.id = command_answered.command_id and c.status = 'pending';
+end $$;
+
+revoke execute on function private.request_started(text), private.request_rejected(text, text),
+  private.command_answered(uuid, text, text) from public, anon, authenticated, service_role;
+grant execute on function private.request_started(text), private.request_rejected(text, text),
+  private.command_answered(uuid, text, text) to headgate_bridge;

@@ -1,0 +1,48 @@
+"""Servers for the tests of the front door: a Postgres for the session, a database for each test.
+
+A tier whose program is missing skips with the reason, which pytest repeats at the end (`-ra`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.supabase.platform.postgres import Postgres, Unavailable
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database with all migrations and nothing else in it."""
+
+    server: Postgres
+    name: str
+
+    def url(self, role: str = "postgres") -> str:
+        """For `postgres` (owner), `authenticator` (PostgREST), `headgate_bridge`, `headgate_projector`, `supabase_admin`."""
+        return self.server.url(role, self.name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The server that tests share: Postgres 15 of Debian, else 17 of npm."""
+    missing: list[str] = []
+    for version in (15, 17):
+        try:
+            with Postgres(version, old_project=version == 15) as server:
+                yield server
+        except Unavailable as unavailable:
+            missing.append(str(unavailable))
+        else:
+            return
+    pytest.skip("; ".join(missing))
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[Database]:
+    """A database of the test's own."""
+    name = postgres.database()
+    yield Database(postgres, name)
+    postgres.drop(name)

