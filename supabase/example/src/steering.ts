@@ -1,0 +1,150 @@
+/** The buttons of a request's page: only those that its reader may press now, and the answers to them. */
+
+import { choice, el, say, shown } from "./dom.ts";
+import type { Door } from "./door.ts";
+import type { BulkRequest, Command, CommandKind, Organisation, Priority } from "./model.ts";
+import { mayCommand } from "./rights.ts";
+import type { Shell } from "./shell.ts";
+import { count, PRIORITIES } from "./words.ts";
+
+const PRESSED: Readonly<Record<CommandKind, string>> = {
+  pause: "Pausing…",
+  resume: "Resuming…",
+  reprioritise: "Changing the priority…",
+  cancel: "Cancelling…",
+  retry_failed: "Retrying what failed…",
+};
+const DONE: Readonly<Record<string, string>> = {
+  pause: "Paused.",
+  resume: "Resumed.",
+  reprioritise: "The priority is changed.",
+  cancel: "Cancelled.",
+  retry_failed: "What failed is tried again.",
+};
+
+/** The answer to a command as a sentence, or nothing while there is none. */
+export function answerOf(command: Command): string {
+  if (command.status === "pending") return "";
+  if (command.status === "accepted") return command.answer || DONE[command.command] || "Done.";
+  const why = command.answer || "no reason was given";
+  return command.status === "refused" ? `Refused: ${why}` : `Failed: ${why}`;
+}
+
+export class Steering {
+  readonly element: HTMLElement;
+  private request: BulkRequest | null = null;
+  private readonly buttons: Readonly<Record<Exclude<CommandKind, "reprioritise">, HTMLButtonElement>>;
+  private readonly priority = choice(PRIORITIES, "normal", {
+    id: "priority",
+    onchange: () => void this.press("reprioritise", this.priority.value as Priority),
+  });
+  private readonly priorityField = el("div", { class: "inline" }, el("label", { for: "priority" }, "Priority"), this.priority);
+  private readonly answer = el("p", { class: "answer", role: "status" });
+  private readonly sure: HTMLDialogElement;
+  private readonly question = el("p", { id: "sure-text" });
+  private readonly awaited = new Set<string>();
+
+  constructor(
+    private readonly shell: Shell,
+    private readonly door: Door,
+    private readonly organisation: Organisation,
+    private readonly user: string,
+  ) {
+    const button = (kind: CommandKind, label: string, style = "") =>
+      el(
+        "button",
+        { type: "button", class: style, onclick: () => (kind === "cancel" ? this.ask() : void this.press(kind)) },
+        label,
+      );
+    this.buttons = {
+      pause: button("pause", "Pause"),
+      resume: button("resume", "Resume", "primary"),
+      retry_failed: button("retry_failed", "Retry failed"),
+      cancel: button("cancel", "Cancel", "danger"),
+    };
+    this.sure = el(
+      "dialog",
+      { "aria-labelledby": "sure-title", "aria-describedby": "sure-text" },
+      el("h2", { id: "sure-title" }, "Cancel this request?"),
+      this.question,
+      el(
+        "div",
+        { class: "actions" },
+        el(
+          "button",
+          { type: "button", class: "danger", onclick: () => (this.sure.close(), void this.press("cancel")) },
+          "Cancel the request",
+        ),
+        el("button", { type: "button", onclick: () => this.sure.close() }, "Keep it"),
+      ),
+    );
+    this.element = el(
+      "section",
+      { class: "steering", "aria-label": "Commands" },
+      ...Object.values(this.buttons),
+      this.priorityField,
+      this.answer,
+      this.sure,
+    );
+  }
+
+  show(request: BulkRequest): void {
+    this.request = request;
+    const focused = document.activeElement;
+    for (const [kind, button] of Object.entries(this.buttons)) {
+      shown(mayCommand(kind as CommandKind, request, this.organisation, this.user), button);
+    }
+    shown(mayCommand("reprioritise", request, this.organisation, this.user), this.priorityField);
+    if (document.activeElement !== this.priority) this.priority.value = request.priority;
+    // Whoever pressed a button that is gone now goes on with the one in its place.
+    if (focused instanceof HTMLButtonElement && focused.hidden) {
+      Object.values(this.buttons).find((button) => !button.hidden)?.focus();
+    }
+  }
+
+  /** Hears of a command's answer; the own ones are told. */
+  heard(command: Command): void {
+    const sentence = answerOf(command);
+    if (!sentence || !this.awaited.delete(command.id)) return;
+    this.busy(this.awaited.size > 0);
+    say(this.answer, sentence);
+    this.answer.classList.toggle("bad", command.status !== "accepted");
+    if (command.status === "accepted") this.shell.tell(sentence);
+    else if (this.request) this.priority.value = this.request.priority;
+  }
+
+  private ask(): void {
+    const { total = 0, succeeded = 0, failed = 0 } = this.request?.operations ?? {};
+    const left = total - succeeded - failed;
+    say(
+      this.question,
+      `${
+        total ? `${count(left)} of ${count(total)} operations are not sent yet, and will not be. ` : ""
+      }What has been written stays. This cannot be undone.`,
+    );
+    this.sure.showModal();
+  }
+
+  private async press(kind: CommandKind, to: Priority | null = null): Promise<void> {
+    if (!this.request) return;
+    this.busy(true);
+    this.answer.classList.remove("bad");
+    say(this.answer, PRESSED[kind]);
+    const id = crypto.randomUUID();
+    this.awaited.add(id);
+    try {
+      this.heard(await this.door.command(id, this.request.id, kind, to));
+    } catch (thrown) {
+      this.awaited.delete(id);
+      this.busy(this.awaited.size > 0);
+      say(this.answer, "");
+      this.priority.value = this.request.priority;
+      this.shell.complain(thrown);
+    }
+  }
+
+  private busy(busy: boolean): void {
+    this.element.setAttribute("aria-busy", String(busy));
+    for (const button of Object.values(this.buttons)) button.disabled = busy;
+  }
+}
