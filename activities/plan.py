@@ -17,7 +17,8 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import wait
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -31,6 +32,7 @@ from activities.manifest import PlanRecord, find_plan, gone, need_plan
 from activities.planning import Planning, Serve
 from activities.results import Results, applied_so_far, result_line
 from activities.store import BLOCK_BYTES, Store
+from activities.uploads import Uploads
 from headgate.apis.sheets.reads import Known
 from headgate.errors import InvalidRequest, Unreachable
 from headgate.messages.carried import PageRequest
@@ -49,11 +51,13 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class PlanActivities:
-    """Planning, the plan's pages, and giving up a lane. `users` are those with credentials (None: not known beforehand)."""
+    """Planning, the plan's pages, and giving up a lane. `users` are those with credentials (None: not known beforehand),
+    `uploads` where people's inputs lie that are not in the store yet."""
 
     store: Store
     users: frozenset[str] | None = None
     cache: Cache | None = None
+    uploads: Uploads = field(default_factory=partial(Uploads, None))
 
     @activity.defn
     async def plan(self, request: BulkRequest) -> PlanSummary:
@@ -61,6 +65,7 @@ class PlanActivities:
         with _final_mistakes():
             record = await find_plan(self.store, request.id)
             if record is None:
+                await self.uploads.take(request, self.store)
                 record = await self._plan_anew(request)
             record.check_same(request)
             return record.summary

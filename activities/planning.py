@@ -138,11 +138,19 @@ class Planning:
         except InvalidOperation as error:
             self._refuse(_id_in(line) or str(self.lines), str(error))
             return
-        if self._users is not None and operation.user not in self._users:
-            known = ", ".join(sorted(self._users)[:10])
+        if self._request.users and operation.user not in (self._request.user, *self._request.users):
+            # Which others there are is not the sender's to know.
             self._refuse(
                 operation.id,
-                f"{NO_CREDENTIALS} '{operation.user}': name one of {known}, or add it to the file.",
+                f"The user '{operation.user}' is not one whose credentials you may use: leave it out, or name one of yours.",
+                "a user whose credentials may not be used",
+            )
+            return
+        if self._users is not None and operation.user not in self._users:
+            known = f"name one of {', '.join(sorted(self._users)[:10])}, or"
+            self._refuse(
+                operation.id,
+                f"{NO_CREDENTIALS} '{operation.user}': {'' if self._request.organisation else f'{known} '}add it to the file.",
                 "no credentials for the user",
             )
             return

@@ -17,11 +17,11 @@ import builtins
 import hashlib
 import re
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -56,45 +56,55 @@ class Entry(NamedTuple):
 class Store:
     """One place for objects; `location` names it without credentials."""
 
-    def __init__(self, backend: ObjectStore, location: str, folder: Path | None = None) -> None:
+    def __init__(
+        self, backend: ObjectStore, location: str, folder: Path | None = None, setting: str = "HEADGATE_STORE"
+    ) -> None:
         self._backend = backend
+        self._setting = setting
         self._folder = folder
         self.location = location
 
     @classmethod
-    def open(cls, location: str) -> Self:
-        """The store at a path, a `file://` URL, a bucket's URL or, for tests, `memory://`."""
+    def open(cls, location: str, bucket: Mapping[str, str] | None = None, setting: str = "HEADGATE_STORE") -> Self:
+        """The store at a path, a `file://` URL, a bucket's URL or, for tests, `memory://`.
+
+        `bucket` are settings of a bucket that has its own, by obstore's names; `setting` is what names the store.
+        """
         parts = urlsplit(location)
         if parts.scheme == "memory":
             return cls(MemoryStore(), location)
         if parts.scheme in _SCHEMES:
             shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
             try:
-                return cls(from_url(location, retry_config=_RETRIES), shown)
+                return cls(from_url(location, retry_config=_RETRIES, **_settings(bucket)), shown, setting=setting)
             except (BaseError, ValueError) as error:
                 raise InvalidRequest(
-                    f"The store {shown} cannot be used: {_first_line(error)}. Check HEADGATE_STORE and the bucket's own settings."
+                    f"The store {shown} cannot be used: {_first_line(error)}. Check {setting} and the bucket's own settings."
                 ) from None
         if parts.scheme == "file":
-            return cls._open_folder(Path(unquote(parts.path)))
+            return cls._open_folder(Path(unquote(parts.path)), setting)
         if "://" in location:
             raise InvalidRequest(
-                f"A store cannot be of the kind {parts.scheme!r}: set HEADGATE_STORE to a folder, or to a URL with s3://, gs:// or az://."
+                f"A store cannot be of the kind {parts.scheme!r}: set {setting} to a folder, or to a URL with s3://, gs:// or az://."
             )
-        return cls._open_folder(Path(location).expanduser())
+        return cls._open_folder(Path(location).expanduser(), setting)
 
     @classmethod
-    def _open_folder(cls, folder: Path) -> Self:
+    def _open_folder(cls, folder: Path, setting: str) -> Self:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            return cls(LocalStore(folder.resolve()), str(folder), folder.resolve())
+            return cls(LocalStore(folder.resolve()), str(folder), folder.resolve(), setting)
         except (BaseError, OSError) as error:
             raise Unreachable(
-                f"The folder {folder} cannot be used as a store: {_first_line(error)}. Set HEADGATE_STORE to a folder that you can write to."
+                f"The folder {folder} cannot be used as a store: {_first_line(error)}. Set {setting} to a folder that you can write to."
             ) from None
 
     def __repr__(self) -> str:
         return f"Store({self.location!r})"
+
+    def shown(self, path: str) -> str:
+        """Where an object or a folder lies, for people elsewhere: whose machine has the store's folder is not theirs to know."""
+        return path if self._folder is not None else f"{self.location.rstrip('/')}/{path}"
 
     async def put_new(self, path: str, payload: bytes) -> bool:
         """True if this call stored the object; False, and nothing changes, if there was one already."""
@@ -169,6 +179,14 @@ class Store:
                 return False
         return True
 
+    async def size(self, path: str) -> int | None:
+        """How many bytes the object has, or None if there is none."""
+        with self._reaching():
+            try:
+                return (await obstore.head_async(self._backend, path))["size"]
+            except FileNotFoundError:
+                return None
+
     async def open_blocks(self, path: str) -> AsyncGenerator[bytes, None]:
         """The object in blocks of about a mebibyte; raises FileNotFoundError if there is none."""
         with self._reaching():
@@ -235,8 +253,16 @@ class Store:
         except (BaseError, OSError) as error:
             raise Unreachable(
                 f"The store {self.location} cannot be reached: {_first_line(error)}. "
-                "Check HEADGATE_STORE, the network and the permissions; what is under way goes on when it answers."
+                f"Check {self._setting}, the network and the permissions; what is under way goes on when it answers."
             ) from None  # the original may carry a signed URL
+
+
+def _settings(bucket: Mapping[str, str] | None) -> dict[str, Any]:
+    """A bucket on this machine may be spoken to without TLS: what it is reached by was checked before."""
+    if not bucket:
+        return {}
+    plain = bucket.get("aws_endpoint", "").startswith("http://")
+    return {"config": dict(bucket), "client_options": {"allow_http": plain}}
 
 
 def _first_line(error: Exception) -> str:

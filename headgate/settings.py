@@ -12,6 +12,10 @@
     HEADGATE_ALERT_LOOPBACK        1 lets the webhook be on this machine, also without TLS: for tests
     HEADGATE_NOTIFY_KEYS           a folder with the keys that sign what `submit --notify` asks for, see `activities.keys`
     HEADGATE_NOTIFY_LOOPBACK       1 lets those receivers be on this machine, also without TLS: for tests
+    HEADGATE_PROJECTION_URL        the Postgres database that is told how requests stand, with its own role; default: none
+    HEADGATE_UPLOADS               where people's inputs are uploaded, as HEADGATE_STORE; default: nowhere
+    HEADGATE_UPLOADS_ENDPOINT, HEADGATE_UPLOADS_REGION, HEADGATE_UPLOADS_KEY, HEADGATE_UPLOADS_SECRET
+                                   of a bucket with s3:// that is not reached as the store is
     HEADGATE_METRICS_PORT          Prometheus metrics of the worker's processes, from this port on; default: none
     HEADGATE_METRICS_ADDRESS       the IP address where they are served; default 127.0.0.1
 
@@ -29,6 +33,7 @@ from pathlib import Path
 from typing import Final, Self
 from urllib.parse import SplitResult, urlsplit
 
+from headgate.databases import Database
 from headgate.errors import InvalidRequest
 from headgate.messages.words import NAME_PATTERN
 
@@ -90,6 +95,38 @@ class NotifySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UploadSettings:
+    """Where uploads lie, and what a bucket of its own is reached by, under obstore's names; the address may hold a secret."""
+
+    location: str = field(repr=False)
+    bucket: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self | None:
+        """The uploads that these environment variables name, if they name any."""
+        location = environ.get("HEADGATE_UPLOADS", "")
+        said = {name: environ.get(f"HEADGATE_UPLOADS_{name}", "") for name in ("ENDPOINT", "REGION", "KEY", "SECRET")}
+        if not any(said.values()):
+            return cls(location=location) if location else None
+        if not location.startswith("s3://"):
+            raise InvalidRequest(
+                "HEADGATE_UPLOADS_ENDPOINT, _REGION, _KEY and _SECRET are a bucket's: set HEADGATE_UPLOADS to it, like s3://inputs."
+            )
+        if bool(said["KEY"]) != bool(said["SECRET"]):
+            raise InvalidRequest("HEADGATE_UPLOADS_KEY and HEADGATE_UPLOADS_SECRET belong together: set both.")
+        if said["ENDPOINT"]:
+            _check_address(said["ENDPOINT"], "HEADGATE_UPLOADS_ENDPOINT")
+        bucket = {
+            "aws_endpoint": said["ENDPOINT"].rstrip("/"),
+            "aws_region": said["REGION"],
+            "aws_access_key_id": said["KEY"],
+            "aws_secret_access_key": said["SECRET"],
+            "aws_virtual_hosted_style_request": "false" if said["ENDPOINT"] else "",
+        }
+        return cls(location=location, bucket={name: value for name, value in bucket.items() if value})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What holds for this process; an address that would send credentials in the clear is refused."""
 
@@ -101,6 +138,8 @@ class Settings:
     allow_foreign_host: bool = False
     alert_webhook: WebhookSettings | None = None
     notify: NotifySettings = NotifySettings()
+    projection: Database | None = None
+    uploads: UploadSettings | None = None
     metrics_port: int | None = None
     metrics_address: str = LOOPBACK
 
@@ -127,6 +166,8 @@ class Settings:
             allow_foreign_host=_yes_or_no(environ, "HEADGATE_ALLOW_FOREIGN_HOST"),
             alert_webhook=WebhookSettings.from_environ(environ),
             notify=NotifySettings.from_environ(environ),
+            projection=Database.from_environ(environ, "HEADGATE_PROJECTION_URL"),
+            uploads=UploadSettings.from_environ(environ),
             metrics_port=_metrics_port(environ),
             metrics_address=_ip_address(environ, "HEADGATE_METRICS_ADDRESS"),
         )
@@ -161,8 +202,7 @@ def check_webhook(
         raise InvalidRequest(f"{name} must start with https://.")
 
 
-def _check_address(url: str) -> None:
-    name = "HEADGATE_SHEETS_URL"
+def _check_address(url: str, name: str = "HEADGATE_SHEETS_URL") -> None:
     parts = _parts(name, url, SHEETS_URL)
     host = parts.hostname or ""
     if parts.username or parts.password or parts.query or parts.fragment:
