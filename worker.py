@@ -32,6 +32,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
+from temporalio.plugin import SimplePlugin
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
 from temporalio.worker import Worker
@@ -49,11 +50,15 @@ from activities.http import Wire
 from activities.notices import NoticeActivities
 from activities.occurrences import OccurrenceActivities
 from activities.plan import PlanActivities
+from activities.projections import ProjectionActivities
+from activities.projector import Projector
 from activities.pushback import Pushback
+from activities.read_model import ReadModel
 from activities.results import Results
 from activities.retrying import RetryActivities
 from activities.sending import Sender
 from activities.store import Store
+from activities.uploads import Uploads
 from activities.webhook import Webhook
 from headgate import senders
 from headgate.errors import InvalidRequest
@@ -65,6 +70,7 @@ from workflows.failures import plainly
 from workflows.limiter_start import signal_with_start_limiter, start_limiter
 from workflows.notice import NoticeWorkflow
 from workflows.occurrence import OccurrenceWorkflow
+from workflows.projection import ProjectionWorkflow
 from workflows.rate_limiter import RateLimiterWorkflow
 from workflows.submitted import submitted
 
@@ -89,11 +95,11 @@ def sandbox() -> SandboxedWorkflowRunner:
 
 
 def workflow_worker(client: Client, **options: Any) -> Worker:
-    """Decides: bulk requests, limiters, the occurrences of schedules, and who is still to be told."""
+    """Decides: bulk requests, limiters, the occurrences of schedules, and who is still to be told or shown an end."""
     return Worker(
         plainly(client),
         task_queue=names.WORKFLOW_QUEUE,
-        workflows=[BulkRequestWorkflow, RateLimiterWorkflow, OccurrenceWorkflow, NoticeWorkflow],
+        workflows=[BulkRequestWorkflow, RateLimiterWorkflow, OccurrenceWorkflow, NoticeWorkflow, ProjectionWorkflow],
         workflow_runner=sandbox(),
         max_concurrent_workflow_tasks=100,
         **options,
@@ -101,7 +107,7 @@ def workflow_worker(client: Client, **options: Any) -> Worker:
 
 
 def send_worker(client: Client, settings: Settings | None = None) -> Worker:
-    """Sends: one call for each token."""
+    """Sends: one call for each token. It tells the read model what its orders take along, and what people said."""
     settings = settings or Settings.from_environ(os.environ)
     store = Store.open(settings.store)
     clock = ServerClock()
@@ -118,24 +124,37 @@ def send_worker(client: Client, settings: Settings | None = None) -> Worker:
     async def revive(project: str) -> None:
         await start_limiter(client, project)
 
-    calls = CallActivities(sender, Desk(client, clock, names.rate_limiter_id, revive), clock, ask)
+    projector = _projector(settings)
+    calls = CallActivities(sender, Desk(client, clock, names.rate_limiter_id, revive), clock, ask, projector)
     alerts = AlertActivities(None if settings.alert_webhook is None else Webhook.open(settings.alert_webhook))
     notices = NoticeActivities(store, settings.notify)
     return Worker(
         plainly(client),
         task_queue=names.SEND_QUEUE,
-        activities=[calls.send_lease, calls.resend_batch, calls.ask_limiter, alerts.raise_alert, notices.notify],
+        activities=[
+            calls.send_lease,
+            calls.resend_batch,
+            calls.ask_limiter,
+            alerts.raise_alert,
+            notices.notify,
+            ProjectionActivities(projector, store).project,
+        ],
+        plugins=[SimplePlugin("headgate.projector", run_context=projector.running)],
         max_concurrent_activities=500,
         graceful_shutdown_timeout=FINISH_WITHIN,
     )
 
 
 def plan_worker(client: Client, settings: Settings | None = None) -> Worker:
-    """Plans, and records what cannot be sent; in a process of its own, since planning is all computing."""
+    """Plans, and records what cannot be sent; in a process of its own, since planning is all computing.
+
+    It tells the read model how requests ended as well: reading their dead letters is of the same kind.
+    """
     settings = settings or Settings.from_environ(os.environ)
     users = _credentials(settings).users
     store = Store.open(settings.store)
-    plans = PlanActivities(store, None if users is None else frozenset(users), Cache(store))
+    plans = PlanActivities(store, None if users is None else frozenset(users), Cache(store), _uploads(settings))
+    projector = _projector(settings)
     retries = RetryActivities(store, partial(submitted, client))
     return Worker(
         plainly(client),
@@ -146,10 +165,21 @@ def plan_worker(client: Client, settings: Settings | None = None) -> Worker:
             plans.abandon_lane,
             retries.retry_failed,
             OccurrenceActivities(store).take_input,
+            ProjectionActivities(projector, store).project_final,
         ],
+        plugins=[SimplePlugin("headgate.projector", run_context=projector.running)],
         max_concurrent_activities=8,
         graceful_shutdown_timeout=FINISH_WITHIN,
     )
+
+
+def _projector(settings: Settings) -> Projector:
+    return Projector(None if settings.projection is None else ReadModel(settings.projection))
+
+
+def _uploads(settings: Settings) -> Uploads:
+    said = settings.uploads
+    return Uploads(None if said is None else Store.open(said.location, said.bucket, "HEADGATE_UPLOADS"))
 
 
 def _credentials(settings: Settings) -> Credentials:

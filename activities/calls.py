@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -19,6 +20,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities.bookings import Desk
 from activities.clock import ServerClock
 from activities.lease import LeaseInProgress
+from activities.projector import Projector
 from activities.sending import Sender
 from headgate.errors import InvalidRequest, StaleToken, Unreachable
 from headgate.messages.requests import PlannedBatch
@@ -46,16 +48,19 @@ NO_CONNECTION_NS = 5 * SECOND_NS
 
 @dataclass(frozen=True)
 class CallActivities:
-    """Dependencies: the sender of one batch, the booking desk, and `ask` (signal-with-start of a project's limiter)."""
+    """Dependencies: the sender of one batch, the booking desk, `ask` (signal-with-start of a project's limiter), and who tells
+    the read model what orders take along."""
 
     sender: Sender
     desk: Desk
     clock: ServerClock
     ask: Callable[[str, str, object], Awaitable[None]]
+    projector: Projector = field(default_factory=partial(Projector, None))
 
     @activity.defn
     async def send_lease(self, order: SendLease) -> LeaseReport:
         """Send every lane's batches at their tokens' times; report what came back and which tokens were not used."""
+        self.projector.offer(order.request, order.progress)
         info = activity.info()
         self.clock.started(info.started_time)
         if info.attempt > 1:
@@ -73,6 +78,7 @@ class CallActivities:
     @activity.defn
     async def resend_batch(self, order: ResendBatch) -> ResendReport:
         """Make the one call that the batch needs next; raises for another attempt until its result is recorded."""
+        self.projector.offer(order.request, order.progress)
         self.clock.started(activity.info().started_time)
         doing = Doing()
         beating = asyncio.create_task(_heartbeats(doing.said))

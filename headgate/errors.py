@@ -8,6 +8,7 @@ HeadgateError            the docstring is the default message
     NoReplyInTime        ... because the time for it was over
   StaleToken             the token's time had passed before the request was written: nothing was sent
   NotDelivered           a notification did not arrive, or nobody knows: it is sent again under the same id
+  NotProjected           the read model was not told of something: it is told again, and shows the newest
   NoToken                no token came within the time that the caller had for it; also a `TimeoutError`
 """
 
@@ -47,6 +48,10 @@ class StaleToken(HeadgateError):
 
 class NotDelivered(HeadgateError):
     """The notification did not arrive, or nobody knows whether it did."""
+
+
+class NotProjected(HeadgateError):
+    """The read model was not told."""
 
 
 class NoToken(HeadgateError, TimeoutError):

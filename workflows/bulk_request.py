@@ -32,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from headgate.steering import Steering
     from headgate.summaries import giving_up, sending, sending_again
     from workflows import names, policies
+    from workflows.projecting import Projecting, said_of
     from workflows.retrying import retry_failed
     from workflows.showing import Showing
     from workflows.steered import Steered
@@ -77,6 +78,9 @@ class BulkRequestWorkflow(Steered):
         self._seen = Seen(kept.epoch, kept.last_grant)
         self._progress = Progress.restore(kept.progress)
         self._telling = Telling(start.request, kept.notices, self.progress)
+        self._projecting = Projecting(start.request, kept.projected, self.progress, self._beside)
+        if self._projecting.wanted and start.checkpoint is None:
+            self.steering.version += 1  # of a request that nothing was told of, the read model has version 0
         self._showing = Showing(
             start.request, self.steering, self.progress, indexed=start.indexed, release=start.release
         )
@@ -119,6 +123,7 @@ class BulkRequestWorkflow(Steered):
             return await self._whole_run()
         except FailureError as error:
             await self._telling.ended("failed", why=str(error))
+            await self._projecting.ended(self._last_view("failed"), said_of(error))
             raise
 
     async def _whole_run(self) -> ProgressView:
@@ -144,8 +149,12 @@ class BulkRequestWorkflow(Steered):
         cancelled_by = self.steering.cancelled_by
         self._do(self._telling.ended("cancelled" if cancelled_by else "completed", by=cancelled_by or ""))
         await self._quiet()
+        view = self._last_view(self._state())
+        if self._projecting.wanted:
+            self._do(self._projecting.ended(view))
+            await self._quiet()
         self._show(workflow.time_ns(), at_once=True)
-        return self.progress()
+        return view
 
     # --- what is said to it -------------------------------------------------------------------------------------------
 
@@ -161,11 +170,14 @@ class BulkRequestWorkflow(Steered):
 
     @workflow.query(description="State, counts, rate, ETA and the reason for waiting")
     def progress(self) -> ProgressView:
+        return self._view(self._state())
+
+    def _view(self, state: State) -> ProgressView:
         now = workflow.time_ns()
         return self._progress.view(
             self._request,
             self._plan,
-            self._state(),
+            state,
             self.steering.priority,
             self._why(now),
             self._lanes.counts(self._plan.lanes if self._plan else 0),
@@ -174,6 +186,11 @@ class BulkRequestWorkflow(Steered):
             self.steering.version,
             now,
         )
+
+    def _last_view(self, state: State) -> ProgressView:
+        """How it ended, as a version of its own where a read model takes the highest."""
+        self.steering.version += self._projecting.wanted
+        return self._view(state)
 
     @workflow.query(description="The lanes under way: whose, on which spreadsheet, how far")
     def lanes(self) -> LanesView:
@@ -198,6 +215,7 @@ class BulkRequestWorkflow(Steered):
         elif self._was_paused and not paused:
             self._progress.resumed(workflow.time_ns())
         self._was_paused = paused
+        self._projecting.said()
         self._woken = True
 
     async def retry(self) -> str:
@@ -324,6 +342,7 @@ class BulkRequestWorkflow(Steered):
                     priority=self.steering.priority,
                     cancelled=bool(self.steering.cancelled_by),
                     most=lane.most,
+                    progress=self._projecting.goes_along(),
                 )
                 self._resends[number] = self._do(self._resend_one(number, order))
 
@@ -373,6 +392,7 @@ class BulkRequestWorkflow(Steered):
             lanes=sendings,
             valid_for_ns=self._valid_for_ns,
             granted_ns=granted_ns,
+            progress=self._projecting.goes_along(),
         )
         number = self._lanes.begun(sendings)
         report = await workflow.execute_activity(
@@ -576,6 +596,9 @@ class BulkRequestWorkflow(Steered):
         task.add_done_callback(ended)
         return task
 
+    def _beside(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return self._do(coroutine, counts=False)
+
     def _over(self) -> bool:
         if self._failure is not None:
             why = self._failure.__cause__ or self._failure
@@ -619,6 +642,7 @@ class BulkRequestWorkflow(Steered):
                     steering=self.steering.checkpoint(),
                     lanes_done=self._lanes.finished,
                     notices=self._telling.checkpoint(),
+                    projected=self._projecting.checkpoint(),
                     standing=self._standing,
                     far=self._far,
                 ),
@@ -657,7 +681,7 @@ class BulkRequestWorkflow(Steered):
         )
 
     def _show(self, now: int, *, at_once: bool = False) -> None:
-        """Refresh what the Web UI shows and what a receiver is told."""
+        """Refresh what the Web UI shows, what a receiver is told, and what the read model is."""
         total = self._plan.operations if self._plan else 0
         settled = self._progress.succeeded + self._progress.failed
         percent = 100 * settled // total if total else 0
@@ -668,3 +692,9 @@ class BulkRequestWorkflow(Steered):
             paused_by=self.steering.paused_by,
             resumed_by=self.steering.resumed_by,
         )
+        if self._projecting.wanted:
+            state, cause, version = self._state(), self._why(now).cause, self._progress.version + self.steering.version
+            again_ns = self._projecting.observe(
+                now, version, state, self.steering.priority, cause, held=self.steering.held
+            )
+            self._wake(again_ns, now)

@@ -14,7 +14,7 @@ from temporalio.client import Client
 from temporalio.converter import DefaultFailureConverter, PayloadConverter
 
 #: The types of failures that are part of the work: another attempt, a wait, a refusal, the caller's mistake.
-NO_DEFECTS: Final = frozenset({"Again", "NotUntil", "Refused", "InvalidRequest"})
+NO_DEFECTS: Final = frozenset({"Again", "NotUntil", "Refused", "InvalidRequest", "NotProjected"})
 
 
 class PlainFailures(DefaultFailureConverter):

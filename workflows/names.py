@@ -13,6 +13,7 @@ BULK_REQUEST_TYPE: Final = "BulkRequestWorkflow"
 RATE_LIMITER_TYPE: Final = "RateLimiterWorkflow"
 NOTICE_TYPE: Final = "NoticeWorkflow"
 OCCURRENCE_TYPE: Final = "OccurrenceWorkflow"
+PROJECTION_TYPE: Final = "ProjectionWorkflow"
 
 #: What a run does that those of earlier releases did not, and their histories would not replay: whoever starts one says it.
 #: 1: a request indexes a new priority at once; a limiter tells holders what their retries wait for.
@@ -43,6 +44,11 @@ def rate_limiter_id(project: str, api: str = "sheets") -> str:
 def notice_id(request_id: str, sequence: int, event: str) -> str:
     """The workflow id of what tells a request's receiver of its end; the request's run that was reset has another end."""
     return f"notice/{request_id}/{sequence}-{event}"
+
+
+def projection_id(request_id: str, version: int) -> str:
+    """The workflow id of what shows a request's end in the read model; the request's run that was reset has another end."""
+    return f"projection/{request_id}/{version}"
 
 
 def schedule_id(name: str) -> str:

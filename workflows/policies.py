@@ -80,3 +80,20 @@ NOTICE: Final[dict[str, Any]] = {
 }
 #: The end of a request is news for longer, and nothing waits for it.
 LAST_NOTICE: Final[dict[str, Any]] = {**NOTICE, "schedule_to_close_timeout": timedelta(days=1)}
+#: Something newer will be there to be shown, and waits for this one: so often it is tried. It writes beside the sending.
+PROJECT: Final[dict[str, Any]] = {
+    "task_queue": names.SEND_QUEUE,
+    "start_to_close_timeout": timedelta(seconds=20),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=5)
+    ),
+}
+#: The end is shown, however long the database is away. It reads results: computing, which senders have no time for.
+PROJECT_FINAL: Final[dict[str, Any]] = {
+    "task_queue": names.PLAN_QUEUE,
+    "start_to_close_timeout": timedelta(hours=1),
+    "heartbeat_timeout": timedelta(seconds=30),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=10)
+    ),
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from headgate.message import Message
 from headgate.messages.alerts import AlertCheckpoint, AlertEvent
 from headgate.messages.notices import NoticeCheckpoint
+from headgate.messages.projections import ProjectionCheckpoint
 from headgate.messages.requests import BulkRequest, LaneEntry, PlanSummary
 from headgate.messages.tokens import LimiterSettings, Standing
 from headgate.messages.words import Priority
@@ -183,6 +184,7 @@ class BulkCheckpoint(Message):
     steering: SteeringCheckpoint | None = None
     lanes_done: int = 0
     notices: NoticeCheckpoint | None = None
+    projected: ProjectionCheckpoint | None = None
     standing: Standing = Standing()
     far: bool = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from headgate.message import Message
 from headgate.messages.requests import BulkRequest, LaneEntry
 from headgate.messages.tokens import Throttling
+from headgate.messages.views import ProgressView
 from headgate.messages.words import Kind, Priority
 
 
@@ -36,6 +37,7 @@ class SendLease(Message):
     """The input of the batch activity: all lanes of a lease that can start now, each lane's batches in order.
 
     `granted_ns` is when their tokens were granted, where the lease starts as soon as they came (0: it does not).
+    `progress` goes along for the read model, which the process that takes the order tells (None: nothing new).
     """
 
     request: BulkRequest
@@ -44,6 +46,7 @@ class SendLease(Message):
     lanes: tuple[LaneSending, ...]
     valid_for_ns: int = 300_000_000
     granted_ns: int = 0
+    progress: ProgressView | None = None
 
 
 class BatchDone(Message):
@@ -97,7 +100,7 @@ class LeaseReport(Message):
 class ResendBatch(Message):
     """One batch whose call failed in a way worth repeating; every attempt books its own token.
 
-    `cancelled`: nothing more is sent than it takes to make an unknown outcome certain.
+    `cancelled`: nothing more is sent than it takes to make an unknown outcome certain. `progress` as that of `SendLease`.
     """
 
     request: BulkRequest
@@ -107,6 +110,7 @@ class ResendBatch(Message):
     priority: Priority = "normal"
     cancelled: bool = False
     most: int = 0
+    progress: ProgressView | None = None
 
 
 class ResendReport(Message):

@@ -23,12 +23,13 @@ from benchmarks.rig import worst_windows
 from emulator.faults import FaultPlan, rules_of
 from emulator.grid import Sheet
 from emulator.server import Emulator, EmulatorSettings
+from headgate.databases import Database
 from headgate.message import SECOND_NS
 from headgate.messages.carried import BulkInput
 from headgate.messages.requests import BulkRequest
 from headgate.messages.tokens import LimiterSettings
 from headgate.messages.views import LimiterView, ProgressView
-from headgate.settings import NotifySettings, Settings
+from headgate.settings import NotifySettings, Settings, UploadSettings
 from workflows import names
 from workflows.bulk_request import BulkRequestWorkflow
 from workflows.limiter_start import signal_with_start_limiter
@@ -71,7 +72,7 @@ class Stack:
     async def submit(self, project: str, lines: Iterable[Mapping[str, Any] | bytes], **options: Any) -> Handle:
         """Start a request made of these lines; `url` is told of it, signed by the key `tests`."""
         url = options.pop("url", "")
-        request_id = f"r{next(NUMBER)}"
+        request_id = options.pop("id", "") or f"r{next(NUMBER)}"
         encoded = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
         stored = await store_input(self.store, request_id, iter([b"\n".join(encoded) + b"\n"]))
         request = BulkRequest(
@@ -167,9 +168,11 @@ class Stack:
 
 @asynccontextmanager
 async def running_stack(client: Client, folder: Path, **options: Any) -> AsyncIterator[Stack]:
-    """A stack on this server. `credentials` is a file (without it a user's name is its token), other options are the workflow
-    worker's."""
+    """A stack on this server. `credentials` is a file (without it a user's name is its token), `projection` the read model,
+    `uploads` a folder, other options are the workflow worker's."""
     credentials: Path | None = options.pop("credentials", None)
+    projection: Database | None = options.pop("projection", None)
+    uploads: Path | None = options.pop("uploads", None)
     async with AsyncExitStack() as parts:
         emulator = await parts.enter_async_context(Emulator(EmulatorSettings(quota=False)))
         keys = folder / "keys"
@@ -181,6 +184,8 @@ async def running_stack(client: Client, folder: Path, **options: Any) -> AsyncIt
             cache_dir=folder,
             credentials=credentials,
             notify=NotifySettings(keys=keys, loopback=True),
+            projection=projection,
+            uploads=None if uploads is None else UploadSettings(location=str(uploads)),
         )
         for made in (
             worker.workflow_worker(client, **options),

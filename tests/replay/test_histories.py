@@ -15,6 +15,7 @@ from tests.replay.record import KINDS
 from workflows.bulk_request import BulkRequestWorkflow
 from workflows.notice import NoticeWorkflow
 from workflows.occurrence import OccurrenceWorkflow
+from workflows.projection import ProjectionWorkflow
 from workflows.rate_limiter import RateLimiterWorkflow
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
@@ -36,7 +37,7 @@ def test_there_are_histories_of_every_kind() -> None:
 async def test_a_recorded_history_replays(path: Path) -> None:
     """Every workflow task of the run leads to the commands that it led to then."""
     replayer = Replayer(
-        workflows=[BulkRequestWorkflow, RateLimiterWorkflow, NoticeWorkflow, OccurrenceWorkflow],
+        workflows=[BulkRequestWorkflow, RateLimiterWorkflow, NoticeWorkflow, OccurrenceWorkflow, ProjectionWorkflow],
         data_converter=pydantic_data_converter,
         workflow_runner=worker.sandbox(),
     )
