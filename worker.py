@@ -370,15 +370,17 @@ class Line(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        # What the SDK says about the workflow or activity is in its message already.
-        facts = {
+        said = "".join(f" {name}={self._shown(value)}" for name, value in self.facts(record).items())
+        line = f"{at} {record.levelname} {record.getMessage()}{said}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+    def facts(self, record: logging.LogRecord) -> dict[str, object]:
+        """What a line says beside its message; what the SDK says about the workflow or activity is in that already."""
+        return {
             name: value
             for name, value in record.__dict__.items()
             if name not in self._own and not name.startswith(("temporal_", "_"))
         }
-        said = "".join(f" {name}={self._shown(value)}" for name, value in facts.items())
-        line = f"{at} {record.levelname} {record.getMessage()}{said}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
     @staticmethod
     def _shown(value: object) -> str:
@@ -386,9 +388,9 @@ class Line(logging.Formatter):
         return text if text.isprintable() and not {" ", '"', "="} & {*text} else json.dumps(text)
 
 
-def log_to_stderr() -> None:
+def log_to_stderr(line: logging.Formatter | None = None) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Line())
+    handler.setFormatter(line or Line())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every call says nothing that the store does not
 

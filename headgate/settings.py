@@ -16,6 +16,7 @@
     HEADGATE_UPLOADS               where people's inputs are uploaded, as HEADGATE_STORE; default: nowhere
     HEADGATE_UPLOADS_ENDPOINT, HEADGATE_UPLOADS_REGION, HEADGATE_UPLOADS_KEY, HEADGATE_UPLOADS_SECRET
                                    of a bucket with s3:// that is not reached as the store is
+    HEADGATE_INBOX_URL             the Postgres database whose inbox `headgate bridge` drains, with its own role; default: none
     HEADGATE_METRICS_PORT          Prometheus metrics of the worker's processes, from this port on; default: none
     HEADGATE_METRICS_ADDRESS       the IP address where they are served; default 127.0.0.1
 
@@ -140,6 +141,7 @@ class Settings:
     notify: NotifySettings = NotifySettings()
     projection: Database | None = None
     uploads: UploadSettings | None = None
+    inbox: Database | None = None
     metrics_port: int | None = None
     metrics_address: str = LOOPBACK
 
@@ -168,6 +170,7 @@ class Settings:
             notify=NotifySettings.from_environ(environ),
             projection=Database.from_environ(environ, "HEADGATE_PROJECTION_URL"),
             uploads=UploadSettings.from_environ(environ),
+            inbox=Database.from_environ(environ, "HEADGATE_INBOX_URL", listens=True),
             metrics_port=_metrics_port(environ),
             metrics_address=_ip_address(environ, "HEADGATE_METRICS_ADDRESS"),
         )

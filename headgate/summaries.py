@@ -18,10 +18,19 @@ LONGEST_NAME_BYTES: Final = 36
 
 def request_summary(name: str, lines: int, project: str) -> str:
     """A request: `orders.jsonl · 1,200 lines · project shop`; of a long name the end, which tells most."""
+    return f"{_ending(name)} · {lines:,} lines · project {project}"
+
+
+def uploaded_summary(name: str, size: int, project: str) -> str:
+    """The same of a request whose lines nobody has counted yet: its size in bytes instead."""
+    return f"{_ending(name)} · {size:,} bytes · project {project}"
+
+
+def _ending(name: str) -> str:
     shown = name
     while len(shown.encode("utf-8", "surrogatepass")) > LONGEST_NAME_BYTES:
         shown = "…" + shown.lstrip("…")[1:]
-    return f"{shown} · {lines:,} lines · project {project}"
+    return shown
 
 
 def sending(lanes: tuple[LaneSending, ...]) -> str:

@@ -50,6 +50,21 @@ class CommandRefused(InvalidRequest):
     """The request refuses the command, for the reason that it says."""
 
 
+class CommandNotDone(HeadgateError):
+    """The request accepted the command and could not carry it out, for the reason that it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for a worker's answer, and for a command that was accepted to be carried out (s)."""
+
+    answer_within: timedelta = ANSWER_WITHIN
+    done_within_s: float = DONE_WITHIN_S
+
+
+PATIENT: Final = Patience()
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """What came of a command: the request's own sentence, or, where no worker `heard` it, that it is recorded."""
@@ -60,18 +75,26 @@ class Answered:
     heard: bool = True
 
 
-async def tell(client: Client, request_id: str, command: Command, control: Control) -> Answered:
-    """The request's answer to a command with an id. Raises `CommandRefused`, and RPCError with NOT_FOUND where none runs."""
+async def tell(
+    client: Client, request_id: str, command: Command, control: Control, patience: Patience = PATIENT
+) -> Answered:
+    """The request's answer to a command with an id.
+
+    Raises `CommandRefused`, `CommandNotDone`, Unreachable for one that is not carried out yet, and RPCError with NOT_FOUND
+    where no request of this id runs.
+    """
     workflow_id = names.bulk_request_id(request_id)
     handle = client.get_workflow_handle(workflow_id)
-    sentence = await _asked(handle, command, control)
+    sentence = await _asked(handle, command, control, patience)
     if sentence is not None:
         return Answered(request_id, workflow_id, sentence)
     await handle.signal(_SIGNALS.get(command, command), control, rpc_timeout=RPC_TIMEOUT)
     return Answered(request_id, workflow_id, RECORDED, heard=False)
 
 
-async def _asked(handle: WorkflowHandle[Any, Any], command: Command, control: Control) -> str | None:
+async def _asked(
+    handle: WorkflowHandle[Any, Any], command: Command, control: Control, patience: Patience
+) -> str | None:
     """The answer of the update; None where nobody answers."""
     for pause in (*PAUSES_S, None):
         try:
@@ -81,7 +104,7 @@ async def _asked(handle: WorkflowHandle[Any, Any], command: Command, control: Co
                 id=control.id,
                 wait_for_stage=WorkflowUpdateStage.ACCEPTED,
                 result_type=str,
-                rpc_timeout=ANSWER_WITHIN,
+                rpc_timeout=patience.answer_within,
             )
         except WorkflowUpdateRPCTimeoutOrCancelledError:
             unless_cancelled()
@@ -91,7 +114,7 @@ async def _asked(handle: WorkflowHandle[Any, Any], command: Command, control: Co
                 raise
             return None
         try:
-            async with asyncio.timeout(DONE_WITHIN_S):
+            async with asyncio.timeout(patience.done_within_s):
                 answer: str = await update.result()
                 return answer
         except WorkflowUpdateFailedError as failed:
@@ -101,7 +124,7 @@ async def _asked(handle: WorkflowHandle[Any, Any], command: Command, control: Co
             if cause.type == Refused.__name__:
                 raise CommandRefused(cause.message) from None
             if cause.type == NotDone.__name__:
-                raise HeadgateError(cause.message) from None
+                raise CommandNotDone(cause.message) from None
             if cause.type != _RUN_ENDED:  # a worker of a release that knows no such update
                 return None
         except RPCError as error:

@@ -32,10 +32,12 @@ _ABSENT: Final = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RP
 _REFUSED: Final = {RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED}
 
 
-async def connect(address: str | None = None, *, within_s: float = CONNECT_WITHIN_S) -> Client:
+async def connect(
+    address: str | None = None, *, within_s: float = CONNECT_WITHIN_S, identity: str | None = None
+) -> Client:
     """A client of the server at `address`, else of the one that `TEMPORAL_*` or the Temporal profile names, else of a local one.
 
-    Raises `Unreachable` before `within_s` seconds have passed, whatever the address does with the attempt.
+    Histories know it by its identity, which names the person at this computer unless one is given. Raises `Unreachable` before `within_s` seconds have passed, whatever the address does with the attempt.
     """
     config = _configured() if address is None else ClientConnectConfig(target_host=address)
     address = config.setdefault("target_host", DEFAULT_ADDRESS) or DEFAULT_ADDRESS
@@ -44,7 +46,7 @@ async def connect(address: str | None = None, *, within_s: float = CONNECT_WITHI
             return await Client.connect(
                 data_converter=pydantic_data_converter,
                 runtime=_quiet_runtime(),
-                identity=sender(person(os.environ), socket.gethostname()),
+                identity=identity or sender(person(os.environ), socket.gethostname()),
                 **config,
             )
     except (RuntimeError, OSError, RPCError, TimeoutError) as error:

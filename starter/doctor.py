@@ -23,6 +23,7 @@ from temporalio.client import Client
 from activities.credentials import Credentials, UserCredentials
 from activities.keys import KEY_ENDING, Keys
 from activities.store import Store
+from headgate.databases import Database
 from headgate.errors import HeadgateError
 from headgate.messages.words import NAME_PATTERN
 from headgate.settings import SHEETS_URL, Settings, is_loopback
@@ -32,6 +33,9 @@ from workflows import names
 
 STORE_WITHIN_S: Final = 30.0
 CREDENTIAL_WITHIN_S: Final = 15.0
+INBOX_WITHIN_S: Final = 15.0
+#: A bridge that runs takes a row sooner.
+INBOX_LATE_S: Final = 60.0
 QUEUES: Final[Mapping[str, str]] = {
     names.WORKFLOW_QUEUE: "workflow",
     names.SEND_QUEUE: "activity",
@@ -134,7 +138,10 @@ class Examination:
             return [*found, Finding("settings", "bad", str(error), "correct the environment variable that it names")]
         found.append(await store_finding(settings.store))
         found += await credential_findings(settings)
-        return [*found, *key_findings(settings.notify.keys)]
+        found += key_findings(settings.notify.keys)
+        if settings.inbox is not None:
+            found.append(await inbox_finding(settings.inbox))
+        return found
 
     async def _server_side(self, server: ServerSide) -> list[Finding]:
         looks: list[Callable[[ServerSide], Awaitable[list[Finding]]]] = [
@@ -206,6 +213,28 @@ async def store_finding(location: str) -> Finding:
             "store", "bad", f"{store.location} gave back something else than was written", "use another store"
         )
     return Finding("store", "good", f"{store.location} can be written")
+
+
+async def inbox_finding(database: Database) -> Finding:
+    """Whether the bridge could drain the inbox, and what waits there."""
+    from starter.inbox import Inbox  # the driver is loaded where there is a database
+
+    cure = "check HEADGATE_INBOX_URL, the password of headgate_bridge and the migrations (docs/supabase-bridge.md)"
+    try:
+        async with asyncio.timeout(INBOX_WITHIN_S):
+            inbox = await Inbox.open(database)
+            try:
+                waits, oldest_s, why = await inbox.waiting()
+            finally:
+                await inbox.close()
+    except TimeoutError:
+        return Finding("inbox", "bad", f"{database.location} does not answer within {INBOX_WITHIN_S:g} s", cure)
+    except Exception as error:
+        return Finding("inbox", "bad", f"{database.location} cannot be used: {database.said(error)}", cure)
+    if oldest_s > INBOX_LATE_S:
+        said = f"{waits} rows wait at {database.location}, the oldest for {oldest_s:.0f} s{f': {why}' if why else ''}"
+        return Finding("inbox", "note", said, "headgate bridge")
+    return Finding("inbox", "good", f"{database.location} can be drained, {waits} rows wait")
 
 
 async def credential_findings(settings: Settings) -> list[Finding]:

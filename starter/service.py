@@ -156,12 +156,18 @@ class TemporalService:
 
     async def submit(self, request: BulkRequest, *, summary: str) -> Submitted:
         """The request is started exactly once, whoever submits it how often; other content under its id is refused."""
-        workflow_id = names.bulk_request_id(request.id)
         indexed = await connection.ensure_search_attributes(self._client)
+        return await self.start(request, summary=summary, indexed=indexed)
+
+    async def start(self, request: BulkRequest, *, summary: str, indexed: bool) -> Submitted:
+        """As `submit`, by who knows already whether the namespace has headgate's search attributes."""
+        workflow_id = names.bulk_request_id(request.id)
         with connection.rpc_errors(self._client):
             try:
                 await self._start(request, summary, indexed=indexed)
-            except WorkflowAlreadyStartedError:
+            except (WorkflowAlreadyStartedError, RPCError) as error:
+                if isinstance(error, RPCError) and error.status is not RPCStatusCode.ALREADY_EXISTS:
+                    raise  # the client knows an earlier start by details that a proxy may drop: the status says it as well
                 earlier = await self.fingerprint(request.id)
                 if earlier is not None and earlier != fingerprint(request):
                     raise InvalidRequest(
@@ -294,7 +300,9 @@ class TemporalService:
         for entry in audit.unanswered():
             yield entry
 
-    async def control(self, request_id: str, command: Command, control: Control) -> Answered:
+    async def control(
+        self, request_id: str, command: Command, control: Control, patience: commands.Patience = commands.PATIENT
+    ) -> Answered:
         """The request's answer; where no worker gives one, the command is recorded and acts as soon as one runs.
 
         The same `control.id` acts once, however often it is said; one is drawn if missing. Raises `CommandRefused`, and
@@ -304,13 +312,13 @@ class TemporalService:
             control = control.model_copy(update={"id": f"{command}-{secrets.token_hex(8)}"})
         with connection.rpc_errors(self._client):
             try:
-                return await commands.tell(self._client, request_id, command, control)
+                return await commands.tell(self._client, request_id, command, control, patience)
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND or "amespace" in error.message:
                     raise
                 state = await self.over(request_id)
                 if state is None:  # what ended was one of its runs
-                    return await commands.tell(self._client, request_id, command, control)
+                    return await commands.tell(self._client, request_id, command, control, patience)
                 sentence = f"request {request_id!r} is over ({state}): nothing to {spoken(command)}"
                 raise CommandRefused(sentence) from error
 

@@ -33,6 +33,33 @@ def worker_command(
     raise typer.Exit(worker.main([]))
 
 
+def bridge_command(
+    context: typer.Context,
+    at_once: Annotated[
+        int, typer.Option(min=1, max=64, help="So many starts, and as many commands, side by side.")
+    ] = 4,
+    poll: Annotated[
+        float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="Between looks, beside what NOTIFY says.")
+    ] = 2.0,
+    sweep: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="Between searches for requests that ended without a word.")
+    ] = 60.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="Do what is there, then end; exit 3 if something waits.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The log as JSON lines; --once ends with its counts.")
+    ] = False,
+) -> None:
+    """Carry what Supabase's users submit and say, from Postgres to Temporal, until SIGTERM.
+
+    Example: HEADGATE_INBOX_URL=postgresql://headgate_bridge:…@db.….supabase.co:5432/postgres headgate bridge
+    """
+    from starter.bridging import Wishes, bridge
+
+    waiting_for(bridge(of(context), Wishes(at_once=at_once, poll_s=poll, sweep_s=sweep, once=once, as_json=as_json)))
+
+
 def server_command(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where it listens; 0 is a free port.")] = 7233,
     ui_port: Annotated[int, typer.Option(min=0, max=65535, help="The Web UI; 0 is a free port.")] = 8233,

@@ -46,7 +46,34 @@ begin
     where c.id = command_answered.command_id and c.status = 'pending';
 end $$;
 
+-- A request that is over in Temporal and could not say so itself. What its last word did not count stays as it was told last.
+create function private.request_ended(request_id text, status text, why text,
+  total bigint default null, succeeded bigint default null, failed bigint default null, unprocessed bigint default null) returns void
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  organisation uuid;
+begin
+  if request_ended.status not in ('completed', 'cancelled', 'failed') then
+    raise exception using errcode = '22023', message = 'a request ends completed, cancelled or failed';
+  end if;
+  update public.bulk_requests b set status = request_ended.status, error = why, finished_at = clock_timestamp(),
+      waiting_reason = '', waiting_cause = '', waiting_until = null, eta_at = null, rate_per_minute = 0,
+      operations_total = coalesce(total, b.operations_total),
+      operations_succeeded = coalesce(succeeded, b.operations_succeeded),
+      operations_failed = coalesce(request_ended.failed, b.operations_failed),
+      operations_unprocessed = coalesce(unprocessed, b.operations_unprocessed)
+    where b.id = request_ended.request_id and b.status in ('submitted', 'planning', 'running', 'waiting', 'paused')
+    returning b.organisation_id into organisation;
+  if organisation is null then
+    return;
+  end if;
+  perform private.record(organisation, request_ended.request_id, 'ended', jsonb_build_object('status', request_ended.status, 'why', why));
+  delete from private.inputs i where i.request_id = request_ended.request_id;
+end $$;
+
 revoke execute on function private.request_started(text), private.request_rejected(text, text),
-  private.command_answered(uuid, text, text) from public, anon, authenticated, service_role;
+  private.command_answered(uuid, text, text),
+  private.request_ended(text, text, text, bigint, bigint, bigint, bigint) from public, anon, authenticated, service_role;
 grant execute on function private.request_started(text), private.request_rejected(text, text),
-  private.command_answered(uuid, text, text) to headgate_bridge;
+  private.command_answered(uuid, text, text),
+  private.request_ended(text, text, text, bigint, bigint, bigint, bigint) to headgate_bridge;

@@ -55,7 +55,7 @@ def test_every_image_has_a_full_version(image: str) -> None:
 
 def test_every_service_is_watched() -> None:
     services = re.findall(r"^  ([a-z]+):$", COMPOSE.split("\nvolumes:")[0], re.MULTILINE)
-    assert services == ["temporal", "emulator", "worker"]
+    assert services == ["temporal", "emulator", "worker", "bridge"]
     assert COMPOSE.count("    healthcheck:") == len(services)
 
 
