@@ -21,6 +21,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.layout import request_root
+from activities.manifest import gone
 from activities.projector import Projector
 from activities.read_model import Letter, ReadModel
 from activities.results import read_results
@@ -75,6 +76,10 @@ class ProjectionActivities:
                 await model.add_letters(told.request, letters)
         except HeadgateError as error:
             return error
+        except FileNotFoundError as missing:
+            return NotProjected(
+                f"the results of {told.request.id} are not all in the store: {missing} {gone(self.store)}"
+            )
         return None
 
 

@@ -87,10 +87,14 @@ class Stack:
         )
         if url:
             await keep_address(self.store, request, url)
+        return await self.start(request)
+
+    async def start(self, request: BulkRequest) -> Handle:
+        """The workflow of a request."""
         return await self.client.start_workflow(
             BulkRequestWorkflow.run,
             BulkInput(request=request, release=names.RELEASE),
-            id=names.bulk_request_id(request_id),
+            id=names.bulk_request_id(request.id),
             task_queue=names.WORKFLOW_QUEUE,
         )
 

@@ -78,6 +78,15 @@ class FrontDoor:
             found = connection.execute("select * from public.bulk_requests where id = %s", [_id(handle)]).fetchone()
         return found or {}
 
+    def says(self, handle: Handle | str, status: str) -> bool:
+        """Whether people read this status."""
+        return bool(self.row(handle)["status"] == status)
+
+    def ended(self, handle: Handle | str) -> dict[str, Any]:
+        """What people read of a request that is over; nothing while they do not know it."""
+        row = self.row(handle)
+        return row if row and row["finished_at"] is not None else {}
+
     def letters(self, handle: Handle | str) -> set[tuple[int, str, str, str]]:
         """Its dead letters."""
         with self.connect() as connection:

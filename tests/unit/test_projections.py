@@ -18,7 +18,7 @@ def view(version: int, state: str = "running", cause: str = "") -> ProgressView:
     return ProgressView.model_validate(
         {
             "id": "r", "state": state, "priority": "normal", "owner": "o", "version": version,
-            "operations": OperationCounts(), "calls": CallCounts(), "waiting": Waiting(cause=cause),  # type: ignore[arg-type]
+            "operations": OperationCounts(), "calls": CallCounts(), "waiting": Waiting(cause=cause),
         }
     )  # fmt: skip
 

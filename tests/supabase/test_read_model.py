@@ -1,0 +1,281 @@
+"""What projections leave in the database, whatever order they come in, from whom and how often."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities import projections as module
+from activities.layout import input_path
+from activities.plan import PlanActivities
+from activities.projections import ProjectionActivities
+from activities.projector import Projector
+from activities.read_model import Letter, ReadModel
+from activities.store import Store
+from headgate.databases import Database as Where
+from headgate.errors import NotProjected
+from headgate.message import SECOND_NS
+from headgate.messages.projections import Projection
+from headgate.messages.requests import BulkRequest
+from headgate.messages.views import CallCounts, OperationCounts, ProgressView, Waiting
+from tests.supabase.conftest import Database
+from tests.supabase.projected import FrontDoor, most_in_a_second, projector_of, shows
+
+
+@pytest.fixture
+def door(database: Database) -> FrontDoor:
+    return FrontDoor(database)
+
+
+@pytest.fixture
+async def model(database: Database) -> AsyncIterator[ReadModel]:
+    """As the projector's own role, and without the pause between two writes of a row."""
+    made = ReadModel(projector_of(database), timedelta())
+    yield made
+    await made.close()
+
+
+def told(door: FrontDoor, request_id: str, version: int, state: str = "running", **more: Any) -> Projection:
+    """Every count of it says which version it is."""
+    request = BulkRequest(
+        id=request_id,
+        project="p",
+        organisation=str(more.pop("organisation", door.organisation)),
+        submitted_at_ns=more.pop("submitted_at_ns", SECOND_NS),
+    )
+    fields: dict[str, Any] = {
+        "operations": OperationCounts(total=100 * version, succeeded=version, failed=version % 7),
+        "calls": CallCounts(planned=version + 5, made=version, retried=version % 3),
+        "failures": {f"because of {version}": version % 7},
+        "waiting": Waiting(reason=f"reason {version}", cause="quota", until="2026-11-24T10:00:00Z"),
+        **more,
+    }
+    view = ProgressView(id=request_id, state=state, priority="low", owner="o", version=version, **fields)
+    return Projection(request=request, progress=view)
+
+
+async def write(model: ReadModel, *projections: Projection) -> Any:
+    return await model.write(projections, [None] * len(projections))
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.integers(1, 9), max_size=4), max_size=8), st.data())
+async def test_a_row_is_the_highest_version_that_was_told(
+    door: FrontDoor, database: Database, rounds: list[list[int]], data: st.DataObject
+) -> None:
+    """Shuffled, repeated, some lost, by two processes at once: each round is told by both, for two requests."""
+    models = [ReadModel(projector_of(database), timedelta()) for _ in range(2)]
+    names = [door.row_for()[0] for _ in range(2)]
+    highest = dict.fromkeys(names, 0)
+    try:
+        for versions in rounds:
+            under_way = []
+            for version in versions:
+                name, model = data.draw(st.sampled_from(names)), data.draw(st.sampled_from(models))
+                highest[name] = max(highest[name], version)
+                under_way.append((model, told(door, name, version)))
+            await asyncio.gather(*(write(model, one) for model, one in under_way))
+    finally:
+        await asyncio.gather(*(one.close() for one in models))
+    for name, version in highest.items():
+        row = door.row(name)
+        assert row["version"] == version
+        assert not version or shows(row, told(door, name, version).progress)
+        versions = [one["version"] for one in door.seen(name)[name] if one["version"]]
+        assert versions == sorted({*versions})
+
+
+async def test_many_rows_are_written_together(door: FrontDoor, model: ReadModel) -> None:
+    names = [door.row_for()[0] for _ in range(300)]
+    written = await write(model, *(told(door, name, number + 1) for number, name in enumerate(names)))
+    assert (written.early, written.refused) == (frozenset(), {})
+    assert [door.row(name)["version"] for name in names] == [*range(1, 301)]
+
+
+async def test_two_writes_of_a_row_are_a_second_apart_whoever_writes(door: FrontDoor, database: Database) -> None:
+    """Two processes that tell the same request, as fast as they can."""
+    request_id = door.row_for()[0]
+    projectors = [Projector(ReadModel(projector_of(database))) for _ in range(2)]
+
+    async def tell(projector: Projector, first: int) -> None:
+        async with projector.running():
+            for version in range(first, 120, 2):
+                one = told(door, request_id, version)
+                projector.offer(one.request, one.progress)
+                await asyncio.sleep(0.1)
+
+    await asyncio.gather(*(tell(projector, number) for number, projector in enumerate(projectors, start=1)))
+    writes = [one for one in door.seen(request_id)[request_id] if one["version"]]
+    assert most_in_a_second(writes) == 1
+    assert len(writes) >= 4
+    assert door.row(request_id)["version"] == 119
+
+
+async def test_what_a_row_cannot_hold_keeps_no_other_row(door: FrontDoor, model: ReadModel) -> None:
+    good, bad = door.row_for()[0], door.row_for()[0]
+    await write(model, told(door, good, 3), told(door, bad, 3))
+    odd = told(door, bad, 4)
+    odd = odd.model_copy(update={"progress": odd.progress.model_copy(update={"state": "resting"})})
+    written = await write(model, told(door, good, 4), odd)
+    assert written.refused.keys() == {bad}
+    assert [door.row(name)["version"] for name in (good, bad)] == [4, 3]
+
+
+async def test_texts_of_every_kind_are_taken(door: FrontDoor, model: ReadModel) -> None:
+    request_id = door.row_for()[0]
+    said = "a\x00b \\N \t '; drop table bulk_requests; -- \u2028 😀"
+    await write(model, told(door, request_id, 1, waiting=Waiting(reason=said), failures={said: 1}))
+    row = door.row(request_id)
+    assert row["waiting_reason"] == said.replace("\x00", " ")
+    assert row["failures"] == {said.replace("\x00", " "): 1}
+
+
+async def test_a_row_of_another_organisation_or_none_stays_what_it_is(door: FrontDoor, model: ReadModel) -> None:
+    theirs = door.row_for()[0]
+    before = door.row(theirs)
+    await write(model, told(door, theirs, 5, organisation=uuid4()), told(door, str(uuid4()), 5))
+    assert door.row(theirs) == before
+    with door.connect() as connection:
+        assert connection.execute("select count(*) from public.bulk_requests").fetchone() == {"count": 1}
+
+
+async def test_a_retry_gets_a_row_and_a_deleted_request_does_not(door: FrontDoor, model: ReadModel) -> None:
+    request_id = door.row_for(name="orders")[0]
+    await write(model, told(door, f"{request_id}.retry1", 1, submitted_at_ns=90 * SECOND_NS + 1_234_999))
+    row = door.row(f"{request_id}.retry1")
+    assert (row["organisation_id"], row["version"], row["status"]) == (door.organisation, 1, "running")
+    assert (row["created_at"].timestamp(), row["operations"]) == (90.001234, None)
+    with door.connect() as connection:
+        assert connection.execute("select count(*) from private.inbox").fetchone() == {"count": 1}
+        connection.execute("delete from public.bulk_requests")
+    await write(model, told(door, request_id, 9), told(door, f"{request_id}.retry2", 1))
+    assert not door.row(request_id)
+    assert not door.row(f"{request_id}.retry2")
+
+
+async def test_letters_are_added_once(door: FrontDoor, model: ReadModel) -> None:
+    request_id, at_ns = door.row_for()
+    request = told(door, request_id, 1, submitted_at_ns=at_ns).request
+    letters = [Letter(n, f"o{n}", "the sheet\t\\N is gone\n", "unknown") for n in range(1, 5001)]
+    await model.add_letters(request, letters[:3000])
+    await model.add_letters(request, letters)
+    assert door.letters(request_id) == {*letters}
+    with door.connect() as connection:
+        found = connection.execute("select distinct organisation_id, submitted_at from public.dead_letters").fetchall()
+    assert found == [{"organisation_id": door.organisation, "submitted_at": door.row(request_id)["created_at"]}]
+
+
+async def test_a_deleted_request_leaves_no_letters(door: FrontDoor, model: ReadModel) -> None:
+    request_id, at_ns = door.row_for()
+    with door.connect() as connection:
+        connection.execute("delete from public.organisations")
+    await model.add_letters(told(door, request_id, 1, submitted_at_ns=at_ns).request, [Letter(1, "o", "gone", "no")])
+    assert not door.letters(request_id)
+
+
+async def test_the_projector_may_do_nothing_else(database: Database, door: FrontDoor) -> None:
+    """Its role reads and writes how requests stand, and that is all."""
+    door.row_for()
+    for statement in (
+        "delete from public.bulk_requests",
+        "update public.bulk_requests set organisation_id = gen_random_uuid()",
+        "update public.bulk_requests set name = 'x'",
+        "update public.dead_letters set reason = 'x'",
+        "select * from private.inputs",
+        "select * from private.accounts",
+        "select * from public.memberships",
+        "insert into public.commands (request_id, kind) values ('x', 'pause')",
+    ):
+        with (
+            psycopg.connect(database.url("headgate_projector")) as connection,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
+            connection.execute(statement)
+
+
+# The end of a request ------------------------------------------------------------------------------------------------
+
+
+def ended(door: FrontDoor, request_id: str, at_ns: int, failed: int, state: str = "completed") -> Projection:
+    counts = OperationCounts(total=failed + 1, succeeded=1, failed=failed)
+    one = told(door, request_id, 50, state=state, operations=counts, submitted_at_ns=at_ns)
+    return one.model_copy(update={"ended_ns": at_ns + SECOND_NS})
+
+
+async def shown_end(door: FrontDoor, model: ReadModel, store: Store, one: Projection) -> None:
+    projector = Projector(model)
+    async with projector.running():
+        await ActivityEnvironment().run(ProjectionActivities(projector, store).project_final, one)
+
+
+async def store_with(tmp_path: Path, one: Projection, refused: int) -> tuple[Store, Projection]:
+    text = b"{}\n" * refused + b'{"op": "read", "spreadsheet": "s", "range": "A1", "user": "bot"}\n'
+    request = one.request.model_copy(update={"input_sha256": hashlib.sha256(text).hexdigest()})
+    store = Store.open(str(tmp_path / "store"))
+    await store.put(input_path(request.id, request.input_sha256), text)
+    await ActivityEnvironment().run(PlanActivities(store).plan, request)
+    return store, one.model_copy(update={"request": request})
+
+
+async def test_more_letters_than_are_shown_are_told_of(
+    door: FrontDoor, model: ReadModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_LETTERS", 20)
+    request_id, at_ns = door.row_for()
+    store, one = await store_with(tmp_path, ended(door, request_id, at_ns, 50), 50)
+    await shown_end(door, model, store, one)
+    letters = sorted(door.letters(request_id))
+    assert letters[0] == (0, "", "20 of 50 operations that failed are shown here: the results have all of them.", "no")
+    assert [line for line, *_ in letters[1:]] == [*range(1, 21)]
+    row = door.row(request_id)
+    assert (row["operations_failed"], row["results_location"]) == (50, f"requests/{request_id}")
+
+
+async def test_results_that_cannot_be_read_keep_no_end_from_being_shown(
+    door: FrontDoor, model: ReadModel, tmp_path: Path
+) -> None:
+    """The letters are tried again, and come once the results can be read."""
+    request_id, at_ns = door.row_for()
+    store, one = await store_with(tmp_path, ended(door, request_id, at_ns, 3), 3)
+    (folder,) = (tmp_path / "store" / "requests" / request_id / "plan").glob("*/refused.jsonl")
+    text = folder.read_bytes()
+    folder.unlink()
+    with pytest.raises(ApplicationError, match="results"):
+        await shown_end(door, model, store, one)
+    assert door.ended(request_id)
+    assert not door.letters(request_id)
+    folder.write_bytes(text)
+    await shown_end(door, model, store, one)
+    assert len(door.letters(request_id)) == 3
+
+
+async def test_a_request_that_failed_tells_the_letters_there_are(
+    door: FrontDoor, model: ReadModel, tmp_path: Path
+) -> None:
+    """Its counts may be behind what is recorded."""
+    request_id, at_ns = door.row_for()
+    store, one = await store_with(tmp_path, ended(door, request_id, at_ns, 1, "failed"), 4)
+    await shown_end(door, model, store, one)
+    assert len(door.letters(request_id)) == 4
+
+
+async def test_a_database_that_is_away_makes_the_activity_try_again(tmp_path: Path, door: FrontDoor) -> None:
+    where = Where.from_environ({"URL": "postgresql://projector:very-secret@127.0.0.1:1/x"}, "URL")
+    assert where is not None
+    with pytest.raises(ApplicationError) as found:
+        await shown_end(door, ReadModel(where), Store.open(str(tmp_path)), ended(door, "r", SECOND_NS, 0))
+    assert not found.value.non_retryable
+    assert found.value.type == NotProjected.__name__
+    assert "very-secret" not in str(found.value)
