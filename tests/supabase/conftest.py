@@ -5,12 +5,14 @@ A tier whose program is missing skips with the reason, which pytest repeats at t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import pytest
 
+from tests.supabase.platform import functions
 from tests.supabase.platform.postgres import Postgres, Unavailable
+from tests.supabase.platform.project import Project, running_project
 
 
 @dataclass(frozen=True)
@@ -46,3 +48,13 @@ def database(postgres: Postgres) -> Iterator[Database]:
     name = postgres.database()
     yield Database(postgres, name)
     postgres.drop(name)
+
+
+@pytest.fixture(scope="session")
+async def project(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Project]:
+    """The platform that tests share: each makes organisations and people of its own."""
+    try:
+        async with running_project(tmp_path_factory.mktemp("project"), postgres) as running:
+            yield running
+    except (Unavailable, functions.Unavailable) as missing:
+        pytest.skip(str(missing))

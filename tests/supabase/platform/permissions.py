@@ -11,7 +11,8 @@ import psycopg
 
 from tests.supabase.platform.tokens import Claims, Refused
 
-_AS_THE_USER = """
+#: A transaction becomes the user's, until it ends.
+AS_THE_USER = """
 select set_config('role', %(role)s, true), set_config('realtime.topic', %(topic)s, true),
        set_config('request.jwt.claims', %(claims)s, true), set_config('request.jwt.claim.sub', %(sub)s, true),
        set_config('request.jwt.claim.role', %(role)s, true), set_config('request.headers', '{}', true)
@@ -33,7 +34,7 @@ class Permissions:
         try:
             async with self._lock, self._rolled_back() as cursor:
                 await cursor.execute(_PROBE, (probe, topic))
-                await cursor.execute(_AS_THE_USER, _settings(topic, claims))
+                await cursor.execute(AS_THE_USER, settings_of(topic, claims))
                 await cursor.execute("select 1 from realtime.messages where id = %s", (probe,))
                 return await cursor.fetchone() is not None
         except psycopg.errors.CheckViolation:
@@ -47,7 +48,7 @@ class Permissions:
         """Whether the policies let the user insert a message of the topic."""
         try:
             async with self._lock, self._rolled_back() as cursor:
-                await cursor.execute(_AS_THE_USER, _settings(topic, claims))
+                await cursor.execute(AS_THE_USER, settings_of(topic, claims))
                 await cursor.execute(_PROBE, (uuid.uuid4(), topic))
                 return True
         except psycopg.OperationalError:
@@ -97,7 +98,8 @@ class _RolledBack:
             await self._connection.close()
 
 
-def _settings(topic: str, claims: Claims) -> dict[str, str]:
+def settings_of(topic: str, claims: Claims) -> dict[str, str]:
+    """What AS_THE_USER sets for these claims; `topic` is Realtime's."""
     return {
         "role": str(claims["role"]),
         "topic": topic,

@@ -1,0 +1,63 @@
+"""Whether a request of S3's form was signed by the holder of a secret (AWS Signature Version 4)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl, quote
+
+CLOCKS_DIFFER = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What an S3 client is given."""
+
+    key_id: str
+    secret: str = field(repr=False)
+    region: str = "local"
+
+
+def refusal(keys: Keys, method: str, raw_path: str, query: str, headers: Mapping[str, str]) -> str:
+    """Why a request is refused, in S3's codes; "" where its signature is right. `headers` by lower-case names."""
+    given = headers.get("authorization", "")
+    algorithm, _, rest = given.partition(" ")
+    parts = dict(part.strip().partition("=")[::2] for part in rest.split(","))
+    if algorithm != "AWS4-HMAC-SHA256" or not {"Credential", "SignedHeaders", "Signature"} <= parts.keys():
+        return "AccessDenied"
+    key_id, _, scope = parts["Credential"].partition("/")
+    when = headers.get("x-amz-date", "")
+    if key_id != keys.key_id:
+        return "InvalidAccessKeyId"
+    if scope != f"{when[:8]}/{keys.region}/s3/aws4_request":
+        return "AuthorizationHeaderMalformed"
+    try:
+        sent = datetime.strptime(when, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return "AccessDenied"
+    if abs(datetime.now(UTC) - sent) > CLOCKS_DIFFER:
+        return "RequestTimeTooSkewed"
+    signed = parts["SignedHeaders"].split(";")
+    if "host" not in signed:
+        return "AccessDenied"
+    pairs = sorted(parse_qsl(query, keep_blank_values=True))
+    canonical = "\n".join(
+        [
+            method,
+            raw_path,
+            "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in pairs),
+            *(f"{name}:{' '.join(headers.get(name, '').split())}" for name in signed),
+            "",
+            parts["SignedHeaders"],
+            headers.get("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+        ]
+    )
+    to_sign = "\n".join(["AWS4-HMAC-SHA256", when, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    signing_key = f"AWS4{keys.secret}".encode()
+    for step in scope.split("/"):
+        signing_key = hmac.digest(signing_key, step.encode(), "sha256")
+    wanted = hmac.new(signing_key, to_sign.encode(), "sha256").hexdigest()
+    return "" if hmac.compare_digest(wanted, parts["Signature"]) else "SignatureDoesNotMatch"
