@@ -61,21 +61,26 @@ export function refusalOf(fault: Fault, status: number): Refusal {
 /** What a trigger of ours says with `PT` and an HTTP status; the hint of a 429 is the seconds to wait. */
 function spoken(code: string, fault: Fault): Refusal {
   const more: More = { cause: fault };
-  const message = fault.message || "This cannot be done now.";
+  const message = sentence(fault.message || "this cannot be done now");
+  const hint = fault.hint ? sentence(fault.hint) : undefined;
   switch (code) {
     case "PT429": {
       const seconds = Math.max(1, Math.ceil(Number(fault.hint) || 1));
       return new Refusal("too_many", message, { ...more, headers: { "retry-after": String(seconds) } });
     }
     case "PT403":
-      return new Refusal("forbidden", message, more);
+      return new Refusal("forbidden", message, { ...more, hint });
     case "PT404":
       return new Refusal("not_found", message, more);
     case "PT409":
-      return new Refusal("conflict", message, { ...more, hint: fault.hint ?? undefined });
+      return new Refusal("conflict", message, { ...more, hint });
     case "PT413":
       return new Refusal("too_large", message, more);
     default:
       return new Refusal("invalid", message, more);
   }
+}
+
+function sentence(clause: string): string {
+  return clause[0].toUpperCase() + clause.slice(1) + (/[.!?]$/.test(clause) ? "" : ".");
 }

@@ -134,6 +134,6 @@ function cors(settings: Settings, request: Request): Record<string, string> {
 
 /** What the log says of a cause: never a header, a token or a body. */
 function logged(cause: unknown): unknown {
-  if (cause instanceof Error) return { name: cause.name, message: cause.message, stack: cause.stack };
+  if (cause instanceof Error) return { name: cause.name, message: cause.message };
   return cause;
 }

@@ -73,6 +73,13 @@ export interface DeadLetterRow {
   applied: z.infer<typeof DeadLetterAnswer>["applied"];
 }
 
+/** An instant as RFC 3339 has it, to the microsecond; some servers write it as Postgres prints it. */
+export function instantOf(printed: string): string {
+  return printed.replace(" ", "T").replace(/([+-]\d\d)$/, "$1:00");
+}
+
+const instantOrNull = (printed: string | null) => printed === null ? null : instantOf(printed);
+
 export function requestOf(row: RequestRow): Request {
   return {
     id: row.id,
@@ -91,14 +98,14 @@ export function requestOf(row: RequestRow): Request {
     },
     calls: { planned: row.calls_planned, made: row.calls_made, retried: row.calls_retried },
     rate_per_minute: row.rate_per_minute,
-    eta_at: row.eta_at,
-    waiting: { reason: row.waiting_reason, cause: row.waiting_cause, until: row.waiting_until },
+    eta_at: instantOrNull(row.eta_at),
+    waiting: { reason: row.waiting_reason, cause: row.waiting_cause, until: instantOrNull(row.waiting_until) },
     failures: row.failures,
     results_location: row.results_location,
     error: row.error,
-    created_at: row.created_at,
-    updated_at: row.updated_at,
-    finished_at: row.finished_at,
+    created_at: instantOf(row.created_at),
+    updated_at: instantOf(row.updated_at),
+    finished_at: instantOrNull(row.finished_at),
     created_by: row.created_by,
   };
 }
@@ -112,10 +119,14 @@ export function commandOf(row: CommandRow): Command {
     sequence: row.sequence,
     status: row.status,
     answer: row.answer,
-    created_at: row.created_at,
-    answered_at: row.answered_at,
+    created_at: instantOf(row.created_at),
+    answered_at: instantOrNull(row.answered_at),
     created_by: row.created_by,
   };
+}
+
+export function eventOf(row: EventRow): EventRow {
+  return { ...row, at: instantOf(row.at) };
 }
 
 export function deadLetterOf(row: DeadLetterRow): z.infer<typeof DeadLetterAnswer> {

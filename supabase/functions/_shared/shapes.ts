@@ -43,7 +43,7 @@ export const Submission = z.strictObject({
       description: "At most 1 MiB as JSON Lines: a list of operations, or the text itself. Instead of upload.",
       anyOf: [
         { type: "string", minLength: 1, description: "JSON Lines, kept as they are." },
-        { type: "array", minItems: 1, items: { type: "object" } },
+        { type: "array", minItems: 1, items: { $ref: "#/components/schemas/Operation" } },
       ],
     }),
   upload: z.strictObject({

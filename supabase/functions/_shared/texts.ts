@@ -20,27 +20,26 @@ export function text(min: number, max: number) {
 
 /** A UUID in any of its variants, as Postgres takes it; in small letters. */
 export function uuid() {
-  return z.guid("must be a UUID").toLowerCase();
+  return z.guid({ error: (issue) => issue.input === undefined ? "is missing" : "must be a UUID" }).toLowerCase();
 }
 
 /** The value in the schema's shape; refused with a sentence that names each field that is not. */
 export function shaped<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
   const result = schema.safeParse(value, { error: said });
   if (result.success) return result.data;
-  const details = result.error.issues.slice(0, 20).map((issue) => ({
-    field: issue.path.join("."),
-    message: issue.message,
-  }));
-  const [first] = details;
-  const message = `${first.field || "The body"} ${first.message}.`;
-  throw new Refusal("invalid", message, { details });
+  const details = result.error.issues.flatMap((issue) => {
+    const fields = issue.code === "unrecognized_keys" ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
+    return fields.map((field) => ({ field: field.join(".").slice(0, 200), message: issue.message }));
+  });
+  const [{ field, message }] = details;
+  throw new Refusal("invalid", `${field || "The body"} ${message}.`, { details: details.slice(0, 20) });
 }
 
 /** zod's issues as the rest of a sentence that begins with the field's name. */
 function said(issue: z.core.$ZodRawIssue): string | undefined {
   switch (issue.code) {
     case "unrecognized_keys":
-      return `must not have ${issue.keys.slice(0, 5).map((key) => JSON.stringify(key.slice(0, 50))).join(", ")}`;
+      return "is not a field that is known here";
     case "invalid_type":
       return issue.input === undefined ? "is missing" : `must be ${TYPES[issue.expected] ?? issue.expected}`;
     case "invalid_value":

@@ -10,6 +10,7 @@ import {
   createRemoteJWKSet,
   decodeProtectedHeader,
   errors,
+  type FlattenedJWSInput,
   importJWK,
   type JWK,
   type JWTHeaderParameters,
@@ -33,7 +34,7 @@ export type Verify = (request: Request) => Promise<User>;
 
 /** A check of tokens against the settings' keys: gives the user, or refuses with `unauthenticated`. */
 export function verifier(settings: Settings): Verify {
-  const find = settings.keys ? local(settings.keys) : remote(settings.url);
+  const find = having(settings.keys ? local(settings.keys) : remote(settings.url));
   return async (request) => {
     const token = bearer(request);
     try {
@@ -83,21 +84,27 @@ function remote(url: string) {
   return createRemoteJWKSet(new URL(`${url}/auth/v1/.well-known/jwks.json`), { timeoutDuration: 5000 });
 }
 
+/** A key set that cannot be had is our trouble, not the token's. */
+function having(
+  find: (header: JWTHeaderParameters, token: FlattenedJWSInput) => Promise<CryptoKey | Uint8Array>,
+): typeof find {
+  return async (header, token) => {
+    try {
+      return await find(header, token);
+    } catch (error) {
+      const others = error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JOSENotSupported;
+      throw others ? error : unavailable(error);
+    }
+  };
+}
+
 function told(error: unknown): Refusal {
   if (error instanceof Refusal) return error;
   if (error instanceof errors.JWTExpired) return unauthenticated("The token has expired: sign in again.");
   if (error instanceof errors.JWTClaimValidationFailed) {
     return unauthenticated("The token is not one of this project's users.");
   }
-  if (error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid) return unavailable(error);
-  if (error instanceof errors.JOSEError && error.code !== "ERR_JOSE_GENERIC") {
-    return unauthenticated("The token is not valid: sign in again.");
-  }
-  // Malformed headers are TypeErrors of jose's; what is left is a key set that did not come.
-  if (error instanceof TypeError && !/fetch|network|connect|sending request/i.test(error.message)) {
-    return unauthenticated("The token is not valid: sign in again.");
-  }
-  return unavailable(error);
+  return unauthenticated("The token is not valid: sign in again.");
 }
 
 function unauthenticated(message: string): Refusal {

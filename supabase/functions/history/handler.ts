@@ -13,7 +13,9 @@ import {
   deadLetterOf,
   type DeadLetterRow,
   EVENT_COLUMNS,
+  eventOf,
   type EventRow,
+  instantOf,
   REQUEST_COLUMNS,
   requestOf,
   type RequestRow,
@@ -57,7 +59,7 @@ async function listed(call: Call): Promise<Answer> {
     await query.order("created_at", { ascending: false }).order("id", { ascending: false }).limit(limit + 1),
   );
   const { rows, last } = page(found, limit);
-  const next = last && cursorOf({ at: last.created_at, id: last.id });
+  const next = last && cursorOf({ at: instantOf(last.created_at), id: last.id });
   return { status: 200, body: { requests: rows.map(requestOf), next } };
 }
 
@@ -73,7 +75,7 @@ async function looked(call: Call): Promise<Answer> {
   const row = rowsOf<RequestRow | null>(request);
   if (!row) throw new Refusal("not_found", "There is no such request, or it is not yours to see.");
   const ends = {
-    events: events.last && { at: events.last.at, id: events.last.id },
+    events: events.last && { at: instantOf(events.last.at), id: events.last.id },
     commands: commands.last && commands.last.sequence,
     dead_letters: deadLetters.last && { line: deadLetters.last.line, id: deadLetters.last.operation_id },
   };
@@ -82,7 +84,7 @@ async function looked(call: Call): Promise<Answer> {
     status: 200,
     body: {
       request: requestOf(row),
-      events: events.rows,
+      events: events.rows.map(eventOf),
       commands: commands.rows.map(commandOf),
       dead_letters: deadLetters.rows.map(deadLetterOf),
       next: through ? null : cursorOf(ends),
