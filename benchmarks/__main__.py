@@ -31,6 +31,7 @@ BENCHMARKS = (
     "million",
     "control",
     "eta",
+    "projection",
 )
 
 

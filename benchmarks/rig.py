@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -213,8 +213,10 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(setting: Setting, spreadsheets: Sequence[str]) -> AsyncIterator[Rig]:
-    """Everything running, with these spreadsheets; everything gone afterwards."""
+async def rig(
+    setting: Setting, spreadsheets: Sequence[str], variables: Mapping[str, str] | None = None
+) -> AsyncIterator[Rig]:
+    """Everything running, with these spreadsheets; everything gone afterwards. `variables` are more of the worker's environment."""
     with tempfile.TemporaryDirectory(prefix="headgate-bench-") as name:
         folder = Path(name)
         metrics_port, emulator_port = claim("metrics port", 0), claim("emulator port", 0)
@@ -238,6 +240,7 @@ async def rig(setting: Setting, spreadsheets: Sequence[str]) -> AsyncIterator[Ri
                 "HEADGATE_STORE": str(folder / "store"),
                 "HEADGATE_CREDENTIALS": str(folder / "credentials.toml"),
                 "HEADGATE_METRICS_PORT": str(worker_metrics_port),
+                **(variables or {}),
             }
             limits = [f"--{k}-per-{s}={n}" for k in ("read", "write") for s, n in _levels(setting)]
             emulator = subprocess.Popen(

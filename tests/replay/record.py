@@ -32,7 +32,10 @@ from tests.integration.stack import Stack, append, running_stack
 from workflows import names
 
 FOLDER = Path(__file__).parent / "histories"
-KINDS = {"bulk", "limiter", "steered", "cancelled", "limiter-steered", "bulk-retry", "told", "notice", "occurrence"}
+KINDS = {
+    *("bulk", "limiter", "steered", "cancelled", "limiter-steered", "bulk-retry", "told", "notice", "occurrence"),
+    *("projected", "projection"),
+}
 
 
 def without_machine(history: str) -> str:
@@ -161,6 +164,27 @@ async def record_told(stack: Stack) -> None:
     await keep(stack, "notice", notice_id)
 
 
+async def record_projected(stack: Stack) -> None:
+    """A request that people see in a read model: it sends, is steered, waits and ends; and the workflow that shows its end."""
+    stack.spreadsheets("one", "two")
+    lines = [append(f"{s}/{n}", s, user=s) for n in range(60) for s in ("one", "two")]
+    lines.append(append("lost", "nowhere"))
+    with stack.faults({"kind": "write", "every": 9, "effect": "close", "when": "after"}):
+        handle = await stack.submit(
+            await stack.project(), lines, operations_per_call=1, organisation="acme", users=("one", "two", "bot")
+        )
+        await eventually(lambda: len(stack.calls("one", "two")) > 10, timeout=30)
+        await handle.execute_update("pause", Control(by="ana", sequence=1))
+        await handle.execute_update("reprioritise", Control(to="urgent", sequence=2))
+        await asyncio.sleep(5)
+        await handle.execute_update("resume", Control(by="ana", sequence=3))
+        view = await handle.result()
+    shown = names.projection_id(view.id, view.version)
+    await stack.client.get_workflow_handle(shown).result()
+    await keep(stack, "projected", handle.id)
+    await keep(stack, "projection", shown)
+
+
 async def record_occurrence(stack: Stack) -> None:
     """A schedule that runs once."""
     stack.spreadsheets("later")
@@ -188,6 +212,7 @@ RECORDS = {
     "steered": (record_steered, 150),
     "retry": (record_retry, 60),
     "told": (record_told, 150),
+    "projected": (record_projected, 150),
     "occurrence": (record_occurrence, 150),
 }
 
