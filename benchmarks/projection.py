@@ -61,7 +61,7 @@ async def measure(setting: Setting, minutes: float, *, shown: bool) -> dict[str,
             requests = [
                 await door.hand_in(running, _lines(sheet, n, each), **organisation) for n, sheet in enumerate(sheets)
             ]
-            await running.first_write()
+            await running.first_write(180)
             actions, calls, asked = await running.actions(), _writes(await running.ledger()), Asked()
             await asked.ask(running, requests, time.monotonic() + seconds)
             made = _writes(await running.ledger()) - calls

@@ -106,25 +106,25 @@ class UploadSettings:
     def from_environ(cls, environ: Mapping[str, str]) -> Self | None:
         """The uploads that these environment variables name, if they name any."""
         location = environ.get("HEADGATE_UPLOADS", "")
-        said = {name: environ.get(f"HEADGATE_UPLOADS_{name}", "") for name in ("ENDPOINT", "REGION", "KEY", "SECRET")}
+        endpoint = environ.get("HEADGATE_UPLOADS_ENDPOINT", "").rstrip("/")
+        said = {
+            "aws_endpoint": endpoint,
+            "aws_region": environ.get("HEADGATE_UPLOADS_REGION", ""),
+            "aws_access_key_id": environ.get("HEADGATE_UPLOADS_KEY", ""),
+            "aws_secret_access_key": environ.get("HEADGATE_UPLOADS_SECRET", ""),
+            "aws_virtual_hosted_style_request": "false" if endpoint else "",
+        }
         if not any(said.values()):
             return cls(location=location) if location else None
         if not location.startswith("s3://"):
             raise InvalidRequest(
                 "HEADGATE_UPLOADS_ENDPOINT, _REGION, _KEY and _SECRET are a bucket's: set HEADGATE_UPLOADS to it, like s3://inputs."
             )
-        if bool(said["KEY"]) != bool(said["SECRET"]):
+        if bool(said["aws_access_key_id"]) != bool(said["aws_secret_access_key"]):
             raise InvalidRequest("HEADGATE_UPLOADS_KEY and HEADGATE_UPLOADS_SECRET belong together: set both.")
-        if said["ENDPOINT"]:
-            _check_address(said["ENDPOINT"], "HEADGATE_UPLOADS_ENDPOINT")
-        bucket = {
-            "aws_endpoint": said["ENDPOINT"].rstrip("/"),
-            "aws_region": said["REGION"],
-            "aws_access_key_id": said["KEY"],
-            "aws_secret_access_key": said["SECRET"],
-            "aws_virtual_hosted_style_request": "false" if said["ENDPOINT"] else "",
-        }
-        return cls(location=location, bucket={name: value for name, value in bucket.items() if value})
+        if endpoint:
+            _check_address(endpoint, "HEADGATE_UPLOADS_ENDPOINT")
+        return cls(location=location, bucket={name: value for name, value in said.items() if value})
 
 
 @dataclass(frozen=True, kw_only=True)
