@@ -24,7 +24,7 @@ import psycopg
 
 from headgate.databases import Database
 from headgate.errors import Unreachable
-from headgate.inbox import LONGEST_PAUSE_S, Answered, Later, Outage, Outcome, Rejected, Row, after
+from headgate.inbox import LONGEST_PAUSE_S, Answered, Dropped, Later, Outage, Outcome, Rejected, Row, Started, after
 from starter.carrying import Away, Carrier
 from starter.inbox import CHANNEL, Inbox, connect
 
@@ -79,6 +79,7 @@ class Bridge:
         self._asked = asyncio.Event()
         self._sides = (Side("start", start=True), Side("command", start=False))
         self._lost = Outage(longest_s=5.0)
+        self._answered_at = 0.0
         self._store = Outage()
         self.counts: Counter[str] = Counter()
 
@@ -116,10 +117,8 @@ class Bridge:
                     more = await self._one(inbox, side)
                     self._database_answers()
                 except (psycopg.Error, OSError) as error:
-                    if inbox is not None:
-                        await inbox.close()
-                    inbox = None
-                    await self._database_is_lost(error)
+                    since, inbox = await self._dropped(inbox), None
+                    await self._database_is_lost(error, since)
                 except Exception:
                     log.exception("Row failed", extra={"side": side.name})
                     await self._unless_asked(asyncio.sleep(1))
@@ -200,19 +199,31 @@ class Bridge:
             log.info("Temporal answers again")
         if side.start and self._store.passed():
             log.info("The store answers again")
-        said = f"{row.kind.capitalize()} {type(outcome).__name__.lower()}"
         facts |= {"took_ms": round(1000 * took_s)}
-        if isinstance(outcome, Answered):
-            log.info("Command answered", extra={**facts, "status": outcome.status, "answer": outcome.sentence})
-        elif isinstance(outcome, Rejected) and error is not None and row.attempts:
-            log.error("Request rejected", extra={**facts, "why": outcome.why}, exc_info=error)
-        else:
-            log.info(said, extra={**facts, **({"why": outcome.why} if hasattr(outcome, "why") else {})})
+        match outcome:
+            case Started():
+                log.info("Request started", extra=facts)
+            case Answered(status, sentence):
+                log.info("Command answered", extra={**facts, "status": status, "answer": sentence})
+            case Rejected(why):
+                given_up = error if row.attempts else None
+                log.warning("Request rejected", extra={**facts, "why": why}, exc_info=given_up)
+            case Dropped(why):
+                log.warning("Row dropped", extra={**facts, "why": why})
 
     def _unreachable(self, error: Exception) -> str:
         return f"the database at {self._database.location} cannot be used: {self._database.said(error)}"
 
-    async def _database_is_lost(self, error: Exception) -> None:
+    async def _dropped(self, inbox: Inbox | None) -> float:
+        """Since when there was a connection; it is closed."""
+        if inbox is None:
+            return time.monotonic()
+        await inbox.close()
+        return inbox.since
+
+    async def _database_is_lost(self, error: Exception, since: float) -> None:
+        if since < self._answered_at:
+            return  # an older connection, which did not survive what has been said already
         if self._lost.met(time.monotonic()):
             log.warning(
                 "The database cannot be used", extra={"at": self._database.location, "why": self._database.said(error)}
@@ -221,6 +232,7 @@ class Bridge:
 
     def _database_answers(self) -> None:
         if self._lost.passed():
+            self._answered_at = time.monotonic()
             log.info("The database answers again", extra={"at": self._database.location})
 
     # Beside the hands
@@ -236,6 +248,7 @@ class Bridge:
 
     async def _listen(self) -> None:
         while True:
+            since = time.monotonic()
             try:
                 connection = await connect(self._database)
                 async with connection:
@@ -244,7 +257,7 @@ class Bridge:
                     async for _ in connection.notifies():
                         self._ring()
             except (psycopg.Error, OSError) as error:
-                await self._database_is_lost(error)
+                await self._database_is_lost(error, since)
 
     async def _sweep(self) -> None:
         """Requests that are open here and over in Temporal, and of which nothing is heard any more, are ended here."""
@@ -254,7 +267,7 @@ class Bridge:
             try:
                 last = await self.sweep(last)
             except (psycopg.Error, OSError) as error:
-                await self._database_is_lost(error)
+                await self._database_is_lost(error, time.monotonic())
             except Unreachable:
                 pass  # whoever carries rows says so
             except Exception:

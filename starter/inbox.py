@@ -6,6 +6,7 @@ A row is claimed, worked on and recorded in one transaction, so whatever becomes
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, LiteralString, Self
 
@@ -96,6 +97,7 @@ class Inbox:
 
     def __init__(self, connection: AsyncConnection[dict[str, Any]]) -> None:
         self._connection = connection
+        self.since = time.monotonic()
 
     @classmethod
     async def open(cls, database: Database) -> Self:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from tests.supabase.front_door import FrontDoor, front_door
 from tests.supabase.platform import functions
 from tests.supabase.platform.postgres import Postgres, Unavailable
 from tests.supabase.platform.project import Project, running_project
@@ -58,3 +60,10 @@ async def project(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) 
             yield running
     except (Unavailable, functions.Unavailable) as missing:
         pytest.skip(str(missing))
+
+
+@pytest.fixture
+async def door(database: Database, tmp_path: Path) -> AsyncIterator[FrontDoor]:
+    """An organisation with an account, in a database of the test's own."""
+    async with front_door(database, tmp_path) as made:
+        yield made

@@ -9,16 +9,24 @@ import os
 import signal
 import sys
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import dict_row
+from temporalio.client import Client
 
-from tests.supabase.conftest import Database
+from activities.store import Store
+from headgate import databases
+from starter.bridge import Bridge, Pace
+from starter.carrying import Carrier
+
+if TYPE_CHECKING:
+    from tests.supabase.conftest import Database
 
 LINE = b'{"op": "append", "spreadsheet": "s", "range": "Orders!A:B", "values": [["a", 1]]}\n'
 
@@ -166,6 +174,43 @@ class FrontDoor:
         """The exit code after SIGTERM."""
         process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(process.wait(), within)
+
+    # In this process
+
+    @asynccontextmanager
+    async def bridging(
+        self, client: Client | None, carrier: Carrier | None = None, **pace: Any
+    ) -> AsyncIterator[Bridge]:
+        """A bridge in this process. It looks once a minute only, so that what is done is done by NOTIFY, unless told otherwise."""
+
+        async def reach() -> Client:
+            assert client is not None
+            return client
+
+        made = Bridge(self.inbox, carrier or Carrier(reach, self.kept()), Pace(**{"poll_s": 60.0, **pace}))
+        working = asyncio.create_task(made.run())
+        try:
+            yield made
+        finally:
+            made.end()
+            await asyncio.wait_for(working, 60)
+
+    @property
+    def inbox(self) -> databases.Database:
+        """As a bridge is told of it."""
+        named = databases.Database.from_environ({"HEADGATE_INBOX_URL": self.url}, "HEADGATE_INBOX_URL", listens=True)
+        assert named is not None
+        return named
+
+    def kept(self) -> Store:
+        """The store that a bridge puts inputs into."""
+        return Store.open(str(self.store))
+
+
+async def started(client: Client, organisation: str) -> Counter[str]:
+    """How many runs each workflow of an organisation has, by the server's visibility."""
+    found = client.list_workflows(f"HeadgateOwner = '{organisation}'")
+    return Counter([execution.id async for execution in found])
 
 
 @asynccontextmanager

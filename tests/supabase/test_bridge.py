@@ -5,31 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
 from temporalio.client import Client
 
 from starter.devserver import DevServer
 from tests.eventually import eventually
-from tests.supabase.conftest import Database
-from tests.supabase.front_door import FrontDoor, front_door
+from tests.supabase.front_door import FrontDoor, started
 
 REQUESTS = 1_000
 SEED = 20261124
-
-
-@pytest.fixture
-async def door(database: Database, tmp_path: Path) -> AsyncIterator[FrontDoor]:
-    async with front_door(database, tmp_path) as made:
-        yield made
-
-
-async def started(client: Client, organisation: str) -> Counter[str]:
-    """How many runs each workflow of an organisation has, by the server's visibility."""
-    found = client.list_workflows(f"HeadgateOwner = '{organisation}'")
-    return Counter([execution.id async for execution in found])
 
 
 async def test_a_thousand_requests_are_a_thousand_workflows_while_bridges_are_killed(
@@ -57,6 +41,7 @@ async def test_a_thousand_requests_are_a_thousand_workflows_while_bridges_are_ki
     last = [await door.bridge(temporal_server.address) for _ in range(2)]
     await eventually(door.is_done, timeout=60)
 
+    assert kills >= 8
     expected = Counter(f"bulk/{request_id}" for request_id in ids)
     assert len(expected) == REQUESTS
 

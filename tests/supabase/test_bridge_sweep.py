@@ -1,0 +1,74 @@
+"""Requests that are open in Postgres and over in Temporal are ended, once and by what is known; all others are left alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from headgate.inbox import UNKNOWN, UNTOLD
+from headgate.messages.views import Control, ProgressView
+from starter.bridge import Bridge, Pace
+from starter.carrying import Carrier
+from tests.conftest import StartServer
+from tests.eventually import eventually
+from tests.integration.stack import running_stack
+from tests.supabase.front_door import FrontDoor
+from workflows import names
+from workflows.limiter_start import signal_with_start_limiter
+
+APPEND = b'{"op": "append", "spreadsheet": "swept", "range": "Orders!A:B", "values": [["a", 1]]}\n'
+
+
+async def test_requests_that_ended_without_a_word_are_ended(
+    door: FrontDoor, start_server: StartServer, tmp_path: Path
+) -> None:
+    """These workers have no projection, so nobody else tells of the one that completed."""
+    server = await start_server()
+    client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+
+    async def reach() -> Client:
+        return client
+
+    async with running_stack(client, tmp_path) as stack:
+        stack.spreadsheets("swept")
+        await door.sql("update private.accounts set project = %s", await stack.project())
+        carrier = Carrier(reach, stack.store)
+        async with door.bridging(client, carrier):
+            completed = await door.submit(APPEND)
+            await eventually(door.is_done)
+            handle = client.get_workflow_handle(names.bulk_request_id(completed), result_type=ProgressView)
+            assert (await handle.result()).operations.succeeded == 1
+            late = await door.command(completed, "pause")
+            await eventually(lambda: door.answered(late))
+            assert ((await door.answered(late)) or {})["status"] == "refused"
+            held = await stack.project()
+            await signal_with_start_limiter(client, held, "pause", Control(by="ops"))
+            await door.sql("update private.accounts set project = %s", held)
+            terminated, running = await door.submit(APPEND), await door.submit(APPEND)
+            await eventually(door.is_done)
+        await client.get_workflow_handle(names.bulk_request_id(terminated)).terminate()
+        # A row that nobody carries, and one that was done without a workflow: a history that is kept no longer.
+        unknown, waits = await door.submit(APPEND), await door.submit(APPEND)
+        await door.sql("update private.inbox set done_at = now() where request_id = %s", unknown)
+        before = await door.sql("select * from public.bulk_requests order by id")
+
+        assert await Bridge(door.inbox, carrier, Pace(stale_s=3600)).sweep() == ""
+        assert await door.sql("select * from public.bulk_requests order by id") == before, "all were heard of just now"
+
+        for _ in range(2):  # the second time changes nothing
+            assert await Bridge(door.inbox, carrier, Pace(stale_s=0)).sweep() == ""
+        ends = {terminated: ("failed", "terminated"), unknown: ("failed", UNKNOWN), completed: ("completed", UNTOLD)}
+        for request_id, (status, why) in ends.items():
+            row = await door.request(request_id)
+            assert row["status"] == status
+            assert why in row["error"]
+            assert row["finished_at"] is not None
+            assert Counter(kind for kind, _ in await door.events(request_id))["ended"] == 1
+        row = await door.request(completed)
+        assert (row["operations_total"], row["operations_succeeded"]) == (1, 1)
+        for request_id, status in ((running, "planning"), (waits, "submitted")):
+            row = await door.request(request_id)
+            assert (row["status"], row["finished_at"]) == (status, None)
