@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from tests.supabase.platform.relay import Relay
 from tests.supabase.platform.storage import Storage
@@ -27,7 +28,8 @@ class Gateway:
 
     Auth's answers are put right as they pass: tokens are signed again with the key's and the issuer's name, and times
     spelt as in RFC 3339. Lite does neither, and the functions and supabase-py ask for it.
-    `down` holds the first parts of paths (`/rest/v1`) that are answered 503 for the time being.
+    `down` holds the first parts of paths (`/rest/v1`) that are answered 503 for the time being. `lose_answer` says of a
+    method and a path whether what was done stays without an answer: the connection breaks.
     """
 
     def __init__(self, socket: socket.socket, signing: SigningKey) -> None:
@@ -35,6 +37,7 @@ class Gateway:
         self._signing = signing
         self.upstreams: dict[str, str] = {}
         self.down: set[str] = set()
+        self.lose_answer: Callable[[str, str], bool] = lambda _method, _path: False
 
     async def proxy(self, request: web.Request) -> web.StreamResponse:
         """Passes a request on to whoever answers for its first two parts."""
@@ -66,6 +69,13 @@ class Gateway:
         except aiohttp.ClientError:
             return web.json_response({"message": f"nothing answers for {service}"}, status=503)
 
+    @web.middleware
+    async def _lossy(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        if self.lose_answer(request.method, request.path) and request.transport is not None:
+            request.transport.abort()
+        return answer
+
     def _put_right(self, body: bytes) -> bytes:
         body = _SQL_TIME.sub(rb'"\1T\2Z"', body)
         try:
@@ -80,7 +90,7 @@ class Gateway:
     @asynccontextmanager
     async def serving(self, relay: Relay, storage: Storage, example: Path | None) -> AsyncIterator[None]:
         """Listens, with what is served from here."""
-        application = web.Application(client_max_size=_LARGEST_BODY)
+        application = web.Application(client_max_size=_LARGEST_BODY, middlewares=[self._lossy])
         application.router.add_get("/realtime/v1/websocket", relay.websocket)
         application.router.add_routes(storage.routes())
         for service in ("rest", "auth", "functions"):

@@ -1,0 +1,172 @@
+/**
+ * Requests as they change. Realtime's messages are hints that make it quick; the rows, read through the front door, make it right.
+ *
+ * 1. By `revision` a message is old (ignored), the next one (taken), or one with a gap before it (taken, and the row read).
+ * 2. Messages leave out what only the row has (`name`, `failures`): it is read where they may have changed.
+ * 3. The row is read after every join and reconnection, and after silence: see reading.ts.
+ * 4. A request that is over, by its row, is watched no more: no channel and no timer is left.
+ */
+
+import { call, FrontDoorError } from "./door.ts";
+import { type BulkRequest, type Command, type History, isOver, type RequestPage } from "./model.ts";
+import { PACE, type Pace, Reader } from "./reading.ts";
+import type { Link, Topics } from "./topics.ts";
+import type { SupabaseClient } from "@supabase/supabase-js";
+
+export interface Watching {
+  /** No more calls; channel and timers go. */
+  stop(): void;
+}
+
+export interface WatchOptions {
+  /** Answers to commands, as they come; the same one may come twice. */
+  onCommand?(command: Command): void;
+  /** Reading fails: it is tried again, unless there is no such request for this user, which ends the watching. */
+  onTrouble?(error: unknown): void;
+  onLink?(link: Link): void;
+  pace?: Partial<Pace>;
+}
+
+export interface ListOptions {
+  onTrouble?(error: unknown): void;
+  onLink?(link: Link): void;
+  /** How many of the newest requests are told. */
+  limit?: number;
+  pace?: Partial<Pace>;
+}
+
+type Said = Partial<BulkRequest> & { id: string; revision: number };
+
+/** What a message makes of what is known: null where it is old. `whole`: nothing is missing, so the row need not be read. */
+export function merged(known: BulkRequest, said: Said): { request: BulkRequest; whole: boolean } | null {
+  if (said.revision <= known.revision) return null;
+  const request = { ...known, ...said };
+  const whole = said.revision === known.revision + 1 && request.operations.failed === known.operations.failed &&
+    !isOver(request);
+  return { request, whole };
+}
+
+/** Calls back with the request at once and whenever it has changed, until it is over. */
+export function watch(
+  client: SupabaseClient,
+  topics: Topics,
+  id: string,
+  onChange: (request: BulkRequest) => void,
+  options: WatchOptions = {},
+): Watching {
+  let known: BulkRequest | null = null;
+  let whole = true;
+  let stopped = false;
+
+  const reader = new Reader(
+    async () => {
+      const { request } = await call<History>(client, `history/${encodeURIComponent(id)}?limit=1`);
+      if (stopped) return;
+      const before = known;
+      if (!before || request.revision > before.revision || (request.revision === before.revision && !whole)) {
+        known = request;
+        whole = true;
+        onChange(request);
+      }
+      if (isOver(request)) stop();
+    },
+    (error) => {
+      options.onTrouble?.(error);
+      if (error instanceof FrontDoorError && (error.code === "not_found" || error.code === "forbidden")) stop();
+    },
+    { ...PACE, ...options.pace },
+  );
+  const leave = topics.listen(`request:${id}`, {
+    ready: () => reader.soon(),
+    link(link) {
+      options.onLink?.(link);
+      if (link === "broken") reader.soon();
+    },
+    said(event, payload) {
+      reader.heard();
+      if (event === "command") options.onCommand?.(payload as unknown as Command);
+      if (event !== "progress") return;
+      const news = known && merged(known, payload as unknown as Said);
+      if (news) {
+        known = news.request;
+        whole = news.whole && whole;
+        onChange(known);
+      }
+      if (!known || (news && !whole)) reader.soon();
+    },
+  });
+
+  function stop(): void {
+    stopped = true;
+    reader.stop();
+    leave();
+  }
+
+  reader.soon();
+  return { stop };
+}
+
+/**
+ * Calls back with an organisation's newest requests, newest first, at once and whenever one is new or has another status or
+ * priority. It never ends by itself, as there may always be another request.
+ */
+export function watchOrganisation(
+  client: SupabaseClient,
+  topics: Topics,
+  organisation: string,
+  onChange: (requests: readonly BulkRequest[]) => void,
+  options: ListOptions = {},
+): Watching {
+  const query = new URLSearchParams({ organisation, limit: String(options.limit ?? 50) });
+  let known: BulkRequest[] | null = null;
+  let stopped = false;
+
+  const reader = new Reader(
+    async () => {
+      const { requests } = await call<RequestPage>(client, `history?${query}`);
+      if (stopped) return;
+      const before = new Map((known ?? []).map((request) => [request.id, request]));
+      const newest = requests.map((request) => {
+        const had = before.get(request.id);
+        return had && had.revision > request.revision ? had : request;
+      });
+      const same = known?.length === newest.length &&
+        newest.every((request, place) =>
+          request.id === known![place]!.id && request.revision === known![place]!.revision
+        );
+      known = newest;
+      if (!same) onChange(newest);
+    },
+    (error) => options.onTrouble?.(error),
+    { ...PACE, ...options.pace },
+  );
+  const leave = topics.listen(`org:${organisation}`, {
+    ready: () => reader.soon(),
+    link(link) {
+      options.onLink?.(link);
+      if (link === "broken") reader.soon();
+    },
+    said(event, payload) {
+      reader.heard();
+      if (event !== "request") return;
+      const said = payload as unknown as Said;
+      // Status and priority at once; all else, and whoever is not known, by the reading that follows.
+      if (known?.some((request) => request.id === said.id && request.revision < said.revision)) {
+        known = known.map((request) =>
+          request.id === said.id ? { ...request, ...said, revision: request.revision } : request
+        );
+        onChange(known);
+      }
+      reader.soon();
+    },
+  });
+
+  reader.soon();
+  return {
+    stop() {
+      stopped = true;
+      reader.stop();
+      leave();
+    },
+  };
+}
