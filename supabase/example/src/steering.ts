@@ -75,7 +75,7 @@ export class Steering {
           { type: "button", class: "danger", onclick: () => (this.sure.close(), void this.press("cancel")) },
           "Cancel the request",
         ),
-        el("button", { type: "button", onclick: () => this.sure.close() }, "Keep it"),
+        el("button", { type: "button", autofocus: true, onclick: () => this.sure.close() }, "Keep it"),
       ),
     );
     this.element = el(
