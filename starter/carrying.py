@@ -38,6 +38,7 @@ from headgate.summaries import request_summary, uploaded_summary
 from headgate.wording import words
 from starter import connection
 from starter.commands import ANSWER_WITHIN, CommandNotDone, CommandRefused, Patience
+from starter.retrying import retry_failed
 from starter.service import TemporalService, UnknownRequest
 from workflows import names
 
@@ -110,11 +111,21 @@ class Carrier:
             with reaching():
                 answered = await service.control(row.request_id, command, said, Patience(within, DONE_WITHIN_S))
         except (CommandRefused, UnknownRequest) as error:
+            if command == "retry_failed" and isinstance(error, CommandRefused):
+                return await self._retried(service, row.request_id)
             raise Refused(str(error)) from None
         except CommandNotDone as error:
             raise NotDone(str(error)) from None
         self._silence.met(heard=answered.heard)
         return Answered("accepted", answered.sentence)
+
+    async def _retried(self, service: TemporalService, request_id: str) -> Answered:
+        """A request that is over starts nothing any more: what failed in it goes again from here. Raises `Refused`."""
+        try:
+            with reaching():
+                return Answered("accepted", (await retry_failed(service, self._store, request_id)).sentence)
+        except (CommandRefused, InvalidRequest) as error:
+            raise Refused(str(error)) from None
 
     async def ended(self, request_id: str) -> Ended | None:
         """How the request ended; None where it runs. Asks no worker."""
