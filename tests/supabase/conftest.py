@@ -15,6 +15,7 @@ from tests.supabase.front_door import FrontDoor, front_door
 from tests.supabase.platform import functions
 from tests.supabase.platform.postgres import Postgres, Unavailable
 from tests.supabase.platform.project import Project, running_project
+from tests.supabase.whole import Whole, running_whole
 
 
 @dataclass(frozen=True)
@@ -67,3 +68,13 @@ async def door(database: Database, tmp_path: Path) -> AsyncIterator[FrontDoor]:
     """An organisation with an account, in a database of the test's own."""
     async with front_door(database, tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
+    """A platform with the example page, and all that runs behind it, for the tests from end to end."""
+    try:
+        async with running_whole(tmp_path_factory.mktemp("whole")) as running:
+            yield running
+    except (Unavailable, functions.Unavailable) as missing:
+        pytest.skip(str(missing))
