@@ -45,7 +45,9 @@ class Gateway:
         upstream = self.upstreams.get(service)
         if service in self.down or upstream is None:
             return web.json_response({"message": f"nothing answers for {service}"}, status=503)
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
+        # What is packed for a browser could not be read here.
+        unasked = _HOP | {"accept-encoding"}
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in unasked}
         try:
             async with self._session.request(
                 request.method,
@@ -106,7 +108,7 @@ class Gateway:
         await runner.setup()
         await web.SockSite(runner, self._socket).start()
         try:
-            async with aiohttp.ClientSession(auto_decompress=True) as self._session:
+            async with aiohttp.ClientSession(auto_decompress=True, skip_auto_headers={"Accept-Encoding"}) as self._session:
                 yield
         finally:
             relay.drop_connections()
