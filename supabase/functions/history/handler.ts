@@ -41,7 +41,8 @@ const RequestPlace = z.strictObject({ at: Instant, id: z.string().regex(REQUEST_
 const OnePlace = z.strictObject({
   events: z.strictObject({ at: Instant, id: z.int() }).nullable(),
   commands: z.int().nullable(),
-  dead_letters: z.strictObject({ line: z.int(), id: z.string().max(1000) }).nullable(),
+  // A line may have several, and their ids are anybody's texts: of the last line so many were told.
+  dead_letters: z.strictObject({ line: z.int(), told: z.int().min(1) }).nullable(),
 });
 
 async function listed(call: Call): Promise<Answer> {
@@ -77,7 +78,7 @@ async function looked(call: Call): Promise<Answer> {
   const ends = {
     events: events.last && { at: instantOf(events.last.at), id: events.last.id },
     commands: commands.last && commands.last.sequence,
-    dead_letters: deadLetters.last && { line: deadLetters.last.line, id: deadLetters.last.operation_id },
+    dead_letters: deadLetters.last && { line: deadLetters.last.line, told: deadLetters.told },
   };
   const through = Object.values(ends).every((end) => end === null);
   return {
@@ -113,11 +114,11 @@ async function commandsOf(call: Call, limit: number, place: Place) {
 }
 
 async function deadLettersOf(call: Call, limit: number, place: Place) {
-  if (place && !place.dead_letters) return page<DeadLetterRow>([], limit);
-  let query = call.database.from("dead_letters").select(DEAD_LETTER_COLUMNS).eq("request_id", call.id);
-  if (place?.dead_letters) {
-    const { line, id } = place.dead_letters;
-    query = query.gte("line", line).or(`line.gt.${line},and(line.eq.${line},operation_id.gt.${quoted(id)})`);
-  }
-  return page(rowsOf<DeadLetterRow[]>(await query.order("line").order("operation_id").limit(limit + 1)), limit);
+  if (place && !place.dead_letters) return { ...page<DeadLetterRow>([], limit), told: 0 };
+  const { line, told } = place?.dead_letters ?? { line: 0, told: 0 };
+  const answer = await call.database.from("dead_letters").select(DEAD_LETTER_COLUMNS).eq("request_id", call.id)
+    .gte("line", line).order("line").order("operation_id").range(told, told + limit);
+  const { rows, last } = page(rowsOf<DeadLetterRow[]>(answer), limit);
+  const ofLast = rows.filter((row) => row.line === last?.line).length;
+  return { rows, last, told: ofLast + (last?.line === line ? told : 0) };
 }

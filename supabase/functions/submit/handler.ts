@@ -10,6 +10,7 @@ import { readJson } from "../_shared/bodies.ts";
 import { type Database, type Fault, refusalOf, rowsOf } from "../_shared/database.ts";
 import { type Answer, type Call, front, type Handler } from "../_shared/front.ts";
 import { canonical, encode, type Input, inputOf, sha256 } from "../_shared/operations.ts";
+import { quoted } from "../_shared/pages.ts";
 import { Refusal, unavailable } from "../_shared/refusals.ts";
 import {
   COMMAND_COLUMNS,
@@ -66,7 +67,9 @@ async function submitted(call: Call): Promise<Answer> {
 async function replayed(database: Database, organisation: string, key: string, sha256: string): Promise<SubmittedRow> {
   const row = rowsOf<SubmittedRow | null>(
     await database.from("bulk_requests").select(SUBMIT_COLUMNS)
-      .eq("organisation_id", organisation).eq("idempotency_key", key).maybeSingle(),
+      .eq("organisation_id", organisation)
+      // In quotes: whatever begins or ends it is part of the key.
+      .filter("idempotency_key", "in", `(${quoted(key)})`).maybeSingle(),
   );
   if (row?.content_sha256 === sha256) return row;
   throw new Refusal("conflict", "This idempotency_key belongs to a request with other content: take a new key.", {

@@ -56,11 +56,21 @@ def environment(**variables: str) -> dict[str, str]:
 
 def fill_cache(program: Path) -> None:
     """Fetches what the functions and their tests import, where it is not there yet. Raises Unavailable with Deno's words."""
-    sources = sorted(map(str, [SCRIPT, *FUNCTIONS.glob("tests/*.ts"), *FUNCTIONS.glob("*/index.ts")]))
-    command = [str(program), "cache", "--quiet", "--config", str(FUNCTIONS / "deno.json"), *sources]
-    done = subprocess.run(command, env=environment(), cwd=FUNCTIONS, capture_output=True, text=True)
+    done = run(program, "cache", "--quiet", "--config", str(FUNCTIONS / "deno.json"), str(SCRIPT), *sources())
     if done.returncode:
         raise Unavailable(f"the functions' npm packages cannot be fetched: {done.stderr.strip()[-500:]}")
+
+
+def sources() -> list[str]:
+    """All files of TypeScript of the functions and their tests."""
+    return sorted(str(path) for path in FUNCTIONS.glob("*/*.ts"))
+
+
+def run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Deno with these arguments, in the functions' folder; its words are kept, whatever it ends with."""
+    return subprocess.run(
+        [str(program), *arguments], env=environment(), cwd=FUNCTIONS, capture_output=True, text=True, check=False
+    )
 
 
 @contextmanager

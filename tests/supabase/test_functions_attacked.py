@@ -1,0 +1,662 @@
+"""The Edge Functions under attack, over HTTP: real Deno, PostgREST and Auth by lite, a real Postgres that is asked what is there.
+
+Whoever attacks is somebody of the project: a viewer, a member of another organisation, somebody without a token. The
+oracle is the tables, read by their owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import hashlib
+import itertools
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID
+
+import httpx
+import jwt
+import psycopg
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from psycopg.rows import dict_row
+
+from tests.supabase.platform import seed
+from tests.supabase.platform.postgres import Unavailable
+from tests.supabase.platform.project import Project, User
+
+MIB = 1_048_576
+OPERATION = {"op": "append", "spreadsheet": "s", "range": "Orders!A:B", "values": [["a", 1]]}
+INJECTIONS = [
+    "'; drop table public.bulk_requests; --",
+    '") or 1=1 --',
+    "$$; select pg_sleep(10); $$",
+    "\\'; copy (select 1) to program 'id'; --",
+    "%s %(x)s {0} ${x} :x ?",
+    "a,b).or(id.neq.0)&select=*",
+    "*,organisations(*)",
+    '"}],"status":"completed","x":[{"',
+    "<script>alert(1)</script>",
+    "../../other/organisation",
+    "\u202e\u0301 é 😀 \ufeff\u2028",
+    "\r\nx-injected: 1",
+    "null",
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two organisations: `acme` with a member, an admin and a viewer; `elsewhere` with the stranger, its admin."""
+
+    project: Project
+    http: httpx.AsyncClient
+    acme: str
+    elsewhere: str
+    member: User
+    admin: User
+    viewer: User
+    stranger: User
+
+    async def ask(
+        self, who: User | str | None, method: str, path: str, body: Any = None, **more: Any
+    ) -> httpx.Response:
+        """`who` may be a token; None: nobody. A body of bytes or text goes as it is, anything else as JSON."""
+        token = who.token if isinstance(who, User) else who
+        headers = {"apikey": self.project.key, **({} if token is None else {"authorization": f"Bearer {token}"})}
+        if body is not None:
+            headers["content-type"] = "application/json"
+            more["content"] = body if isinstance(body, bytes | str) else json.dumps(body)
+        headers.update(more.pop("headers", {}))
+        return await self.http.request(method, f"/functions/v1{path}", headers=headers, **more)
+
+    async def submit(self, who: User | str | None, **changes: Any) -> httpx.Response:
+        return await self.ask(who, "POST", "/submit", {"organisation": self.acme, "operations": [OPERATION], **changes})
+
+    async def submitted(self, who: User | None = None, **changes: Any) -> dict[str, Any]:
+        """A request that was taken, as it was answered."""
+        answer = await self.submit(who or self.member, **changes)
+        assert answer.status_code == 201, answer.text
+        return cast(dict[str, Any], answer.json()["request"])
+
+    async def rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
+        """What a statement of the owner's returns."""
+        url = self.project.database_url
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True, row_factory=dict_row) as connection:
+            cursor = await connection.execute(statement.encode(), values)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def kept(self) -> list[dict[str, Any]]:
+        """All requests and commands of both organisations."""
+        return await self.rows(
+            "select id, status, version from public.bulk_requests where organisation_id in (%s, %s)"
+            " union all select id::text, kind, sequence from public.commands where organisation_id in (%s, %s) order by 1",
+            *[self.acme, self.elsewhere] * 2,
+        )
+
+
+@pytest.fixture(scope="module")
+async def people(project: Project) -> list[User]:
+    return [await project.sign_up() for _ in range(4)]
+
+
+@pytest.fixture
+async def case(project: Project, people: list[User]) -> AsyncIterator[Case]:
+    member, admin, viewer, stranger = people
+    with psycopg.connect(project.database_url) as connection:
+        acme, elsewhere = seed.organisation(connection), seed.organisation(connection, "Elsewhere")
+        for user, role in ((member, "member"), (admin, "admin"), (viewer, "viewer")):
+            seed.membership(connection, acme, UUID(user.id), role)
+        seed.membership(connection, elsewhere, UUID(stranger.id), "admin")
+    async with httpx.AsyncClient(base_url=project.url, timeout=30) as http:
+        yield Case(project, http, str(acme), str(elsewhere), member, admin, viewer, stranger)
+
+
+def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The error of an answer that was refused as it should be, and says nothing of what is inside."""
+    assert answer.status_code == status, answer.text
+    error = cast(dict[str, Any], answer.json()["error"])
+    assert error["code"] == code
+    for inside in ("private.", "bulk_requests", "pl/pgsql", "violates", ".ts:", "postgres", "sqlstate"):
+        assert inside not in answer.text.lower()
+    return error
+
+
+# -- tokens ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Forger:
+    """Makes tokens that are nearly the member's."""
+
+    project: Project
+    member: User
+
+    def claims(self, **changes: Any) -> dict[str, Any]:
+        now = int(time.time())
+        good = {
+            "sub": self.member.id,
+            "role": "authenticated",
+            "aud": "authenticated",
+            "iss": f"{self.project.url}/auth/v1",
+            "iat": now,
+            "exp": now + 600,
+        }
+        return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+    def signed(self, headers: Mapping[str, Any] | None = None, **changes: Any) -> str:
+        signing = self.project.stand_ins.signing
+        kid = {"kid": signing.kid}
+        return jwt.encode(self.claims(**changes), signing.secret, algorithm="HS256", headers={**kid, **(headers or {})})
+
+    def none(self) -> str:
+        return jwt.encode(self.claims(), "", algorithm="none", headers={"kid": self.project.stand_ins.signing.kid})
+
+    def by_another_secret(self) -> str:
+        kid = self.project.stand_ins.signing.kid
+        return jwt.encode(self.claims(), "x" * 64, algorithm="HS256", headers={"kid": kid})
+
+    def by_another_key(self) -> str:
+        kid = self.project.stand_ins.signing.kid
+        return jwt.encode(
+            self.claims(), ec.generate_private_key(ec.SECP256R1()), algorithm="ES256", headers={"kid": kid}
+        )
+
+    def without_kid(self) -> str:
+        return jwt.encode(self.claims(), self.project.stand_ins.signing.secret, algorithm="HS256")
+
+    def claims_changed(self) -> str:
+        header, _, signature = self.signed().split(".")
+        claims = base64.urlsafe_b64encode(json.dumps(self.claims(role="service_role")).encode()).rstrip(b"=").decode()
+        return f"{header}.{claims}.{signature}"
+
+
+FORGERIES: dict[str, Callable[[Forger], str]] = {
+    "expired": lambda forger: forger.signed(exp=int(time.time()) - 60),
+    "without an expiry": lambda forger: forger.signed(exp=None),
+    "another issuer's": lambda forger: forger.signed(iss="https://other.example/auth/v1"),
+    "another audience's": lambda forger: forger.signed(aud="somebody"),
+    "the service role's": lambda forger: forger.signed(role="service_role"),
+    "anon's": lambda forger: forger.signed(role="anon"),
+    "alg none": lambda forger: forger.none(),
+    "alg none without a signature": lambda forger: forger.none().rsplit(".", 1)[0] + ".",
+    "another secret's": lambda forger: forger.by_another_secret(),
+    "another key's": lambda forger: forger.by_another_key(),
+    "without kid": lambda forger: forger.without_kid(),
+    "of an unknown kid": lambda forger: forger.signed({"kid": "other"}),
+    "of a kid that is a path": lambda forger: forger.signed({"kid": "../../dev/null"}),
+    "changed": lambda forger: forger.claims_changed(),
+    "the publishable key": lambda forger: forger.project.key,
+    "nonsense": lambda _: "a.b.c",
+}
+
+
+@pytest.mark.parametrize("what", FORGERIES)
+async def test_a_token_that_is_not_the_users_opens_nothing(case: Case, what: str) -> None:
+    try:
+        token = FORGERIES[what](Forger(case.project, case.member))
+    except Unavailable as hosted:
+        pytest.skip(str(hosted))
+    request = await case.submitted()
+    before = await case.kept()
+    for method, path, body in (
+        ("POST", "/submit", {"organisation": case.acme, "operations": [OPERATION]}),
+        ("POST", f"/submit/{request['id']}/finalize", None),
+        ("POST", "/command", {"request": request["id"], "command": "cancel"}),
+        ("GET", "/history", None),
+        ("GET", f"/history/{request['id']}", None),
+    ):
+        refused(await case.ask(token, method, path, body), 401, "unauthenticated")
+        refused(await case.ask(None, method, path, body), 401, "unauthenticated")
+    assert await case.kept() == before
+
+
+async def test_an_honest_token_of_the_same_making_does_open(case: Case) -> None:
+    try:
+        token = Forger(case.project, case.member).signed()
+    except Unavailable as hosted:
+        pytest.skip(str(hosted))
+    assert (await case.submit(token)).status_code == 201
+
+
+# -- other people's things ----------------------------------------------------------------------------------------------
+
+
+async def test_nobody_submits_for_an_organisation_that_is_not_theirs(case: Case) -> None:
+    answers = [
+        await case.submit(case.stranger),
+        await case.submit(case.viewer),
+        await case.submit(case.member, organisation=case.elsewhere),
+        await case.submit(case.member, organisation=str(uuid.uuid4())),
+        await case.submit(
+            case.member, organisation=case.elsewhere, operations=None, upload={"sha256": "a" * 64, "bytes": 5}
+        ),
+    ]
+    answers[4] = await case.ask(
+        case.member, "POST", "/submit", {"organisation": case.elsewhere, "upload": {"sha256": "a" * 64, "bytes": 5}}
+    )
+    errors = [refused(answer, 403, "forbidden") for answer in answers]
+    assert all(error == errors[0] for error in errors), "the answer tells whether an organisation exists"
+    assert await case.kept() == []
+
+
+async def test_another_organisations_request_is_neither_seen_nor_steered(case: Case) -> None:
+    theirs = (await case.submitted())["id"]
+    upload = {"organisation": case.acme, "upload": {"sha256": "a" * 64, "bytes": 5}}
+    awaiting = (await case.ask(case.member, "POST", "/submit", upload)).json()["request"]["id"]
+    before = await case.kept()
+    unknown = str(uuid.uuid4())
+    for identity in (theirs, awaiting, unknown):
+        answers = {
+            "history": await case.ask(case.stranger, "GET", f"/history/{identity}"),
+            "finalize": await case.ask(case.stranger, "POST", f"/submit/{identity}/finalize"),
+            **{
+                command: await case.ask(case.stranger, "POST", "/command", {"request": identity, "command": command})
+                for command in ("pause", "resume", "cancel", "retry_failed")
+            },
+        }
+        assert [answer.status_code for answer in answers.values()] == [404, 403, 403, 403, 403, 403]
+        told = {what: answer.json() for what, answer in answers.items()}
+        assert json.dumps(told).find(identity) == -1
+        if identity == theirs:
+            first = told
+        assert told == first, "the answer tells whether a request exists"
+    listed = await case.ask(case.stranger, "GET", "/history")
+    assert {theirs, awaiting}.isdisjoint(request["id"] for request in listed.json()["requests"])
+    assert (await case.ask(case.stranger, "GET", f"/history?organisation={case.acme}")).json()["requests"] == []
+    assert await case.kept() == before
+
+
+async def test_a_viewer_looks_and_does_nothing(case: Case) -> None:
+    request = await case.submitted()
+    before = await case.kept()
+    assert (await case.ask(case.viewer, "GET", f"/history/{request['id']}")).status_code == 200
+    for command in ("pause", "resume", "cancel", "retry_failed"):
+        body = {"request": request["id"], "command": command}
+        refused(await case.ask(case.viewer, "POST", "/command", body), 403, "forbidden")
+    refused(await case.submit(case.viewer), 403, "forbidden")
+    assert await case.kept() == before
+
+
+async def test_a_member_cancels_and_finalizes_only_their_own(case: Case) -> None:
+    request = await case.submitted(case.admin)
+    refused(
+        await case.ask(case.member, "POST", "/command", {"request": request["id"], "command": "cancel"}),
+        403,
+        "forbidden",
+    )
+    upload = {"organisation": case.acme, "idempotency_key": "k", "upload": {"sha256": "a" * 64, "bytes": 5}}
+    awaiting = (await case.ask(case.admin, "POST", "/submit", upload)).json()
+    refused(await case.ask(case.member, "POST", f"/submit/{awaiting['request']['id']}/finalize"), 403, "forbidden")
+    replay = await case.ask(case.member, "POST", "/submit", upload)
+    assert replay.status_code == 200
+    assert replay.json()["request"]["id"] == awaiting["request"]["id"]
+    assert "upload" not in replay.json(), "an address for a file of somebody else's"
+
+
+# -- what is not the client's to say ------------------------------------------------------------------------------------
+
+NOT_THEIRS = {
+    "id": "mine",
+    "status": "completed",
+    "version": 7,
+    "revision": 7,
+    "created_by": str(uuid.uuid4()),
+    "created_at": "2020-01-01T00:00:00Z",
+    "organisation_id": str(uuid.uuid4()),
+    "project": "another-project",
+    "default_user": "admin-bot",
+    "user": "admin-bot",
+    "users": ["admin-bot"],
+    "credential": "admin-bot",
+    "input_path": "other/file",
+    "path": "other/file",
+    "bucket": "other",
+    "content_sha256": "a" * 64,
+    "input_sha256": "a" * 64,
+    "input_bytes": 1,
+    "operations_total": 5,
+    "results_location": "file:///etc/passwd",
+    "error": "x",
+    "owner": "somebody",
+    "weight": 100.0,
+    "max_attempts": 1,
+    "notify": "https://evil.example",
+    "__proto__": {"status": "completed"},
+    "constructor": {"prototype": {}},
+}
+
+
+@pytest.mark.parametrize("field", NOT_THEIRS)
+async def test_a_field_that_is_the_servers_is_refused_by_name(case: Case, field: str) -> None:
+    error = refused(await case.submit(case.member, **{field: NOT_THEIRS[field]}), 422, "invalid")
+    assert error["details"] == [{"field": field, "message": "is not a field that is known here"}]
+    assert await case.kept() == []
+
+
+async def test_a_credential_that_a_line_names_is_left_to_planning(case: Case) -> None:
+    request = await case.submitted(operations=[{**OPERATION, "user": "admin-bot"}])
+    [kept] = await case.rows("select content from private.inputs where request_id = %s", request["id"])
+    assert json.loads(kept["content"])["user"] == "admin-bot"
+    [account] = await case.rows("select users from private.accounts where organisation_id = %s", case.acme)
+    assert "admin-bot" not in account["users"]
+
+
+async def test_every_string_arrives_as_that_string(case: Case) -> None:
+    for number, text in enumerate(INJECTIONS):
+        name, key = text[:200], f"{number} {text}"[:200]
+        operation = {"op": text, "spreadsheet": text, "values": [[text]], text: text, "id": text}
+        request = await case.submitted(name=name, idempotency_key=key, operations=[operation])
+        [row] = await case.rows(
+            "select b.name, b.idempotency_key, b.status, i.content, b.input_sha256 from public.bulk_requests b"
+            " join private.inputs i on i.request_id = b.id where b.id = %s",
+            request["id"],
+        )
+        assert (row["name"], row["idempotency_key"], row["status"]) == (name, key, "submitted")
+        assert json.loads(row["content"]) == operation
+        assert row["input_sha256"] == hashlib.sha256(row["content"].encode()).hexdigest()
+        assert request["name"] == name
+        again = await case.submit(case.member, name=name, idempotency_key=key, operations=[operation])
+        assert (again.status_code, again.json().get("request", {}).get("id")) == (200, request["id"]), (
+            text,
+            again.text,
+        )
+    told = (await case.ask(case.member, "GET", "/history?limit=200")).json()["requests"]
+    assert [request["name"] for request in told if request["organisation"] == case.acme] == INJECTIONS[::-1]
+
+
+@pytest.mark.parametrize("text", INJECTIONS)
+async def test_no_string_is_more_than_a_string_where_ids_and_filters_are_asked_for(case: Case, text: str) -> None:
+    await case.submitted()
+    before = await case.kept()
+    for field in ("organisation", "priority", "order"):
+        refused(await case.submit(case.member, **{field: text}), 422, "invalid")
+    for body in (
+        {"request": text, "command": "cancel"},
+        {"id": text, "request": "x", "command": "cancel"},
+        {"request": "x", "command": text},
+        {"request": "x", "command": "reprioritise", "to": text},
+    ):
+        answer = await case.ask(case.member, "POST", "/command", body)
+        if body != {"request": "null", "command": "cancel"}:
+            refused(answer, 422, "invalid")
+    for parameter in ("organisation", "status", "limit", "before", "select", "or"):
+        refused(await case.ask(case.member, "GET", "/history", params={parameter: text}), 422, "invalid")
+    quoted = httpx.URL("/x", params={"x": text}).query.decode().removeprefix("x=").replace("+", "%20")
+    assert (await case.ask(case.member, "GET", f"/history/{quoted}")).status_code == 404
+    assert (await case.ask(case.member, "POST", f"/submit/{quoted}/finalize")).status_code in (403, 404)
+    assert await case.kept() == before
+
+
+# -- bodies --------------------------------------------------------------------------------------------------------------
+
+MALFORMED: dict[str, tuple[bytes, dict[str, str], int, str]] = {
+    "empty": (b"", {}, 400, "invalid"),
+    "half": (b'{"organisation": "', {}, 400, "invalid"),
+    "no UTF-8": (b'{"organisation": "\xff"}', {}, 400, "invalid"),
+    "a list": (b"[]", {}, 422, "invalid"),
+    "a bomb of brackets": (b"[" * MIB, {}, 422, "invalid"),
+    "a bomb of objects": (b'{"operations":' * 70_000, {}, 422, "invalid"),
+    "NUL": (b'{"name": "a\\u0000b"}', {}, 422, "invalid"),
+    "half a surrogate pair": (b'{"name": "\\ud800"}', {}, 422, "invalid"),
+    "too large": (b'{"name": "' + b"x" * 2 * MIB + b'"}', {}, 413, "too_large"),
+    "gzip": (gzip.compress(b'{"name": "x"}'), {"content-encoding": "gzip"}, 415, "unsupported"),
+    "a bomb of gzip": (gzip.compress(b" " * 64 * MIB), {"content-encoding": "gzip"}, 415, "unsupported"),
+    "brotli by its name": (b"{}", {"content-encoding": "br"}, 415, "unsupported"),
+    "a form": (b"organisation=1", {"content-type": "application/x-www-form-urlencoded"}, 415, "unsupported"),
+    "a text": (b"{}", {"content-type": "text/plain"}, 415, "unsupported"),
+    "nothing said of it": (b"{}", {"content-type": ""}, 415, "unsupported"),
+}
+
+
+async def functions_alone(case: Case) -> str:
+    """Where the functions listen themselves: a gateway would take a body whole before it passes it on."""
+    try:
+        return case.project.stand_ins.gateway.upstreams["/functions/v1"]
+    except Unavailable as hosted:
+        pytest.skip(str(hosted))
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+async def test_a_body_that_is_none_is_refused(case: Case, what: str) -> None:
+    body, headers, status, code = MALFORMED[what]
+    headers = {"authorization": f"Bearer {case.member.token}", "content-type": "application/json", **headers}
+    async with httpx.AsyncClient(base_url=await functions_alone(case), timeout=30) as http:
+        for path in ("/submit", "/command"):
+            refused(await http.post(path, content=body, headers=headers), status, code)
+    assert await case.kept() == []
+
+
+async def test_a_body_in_chunks_is_cut_at_its_limit_and_a_lying_length_changes_nothing(case: Case) -> None:
+    host, port = (await functions_alone(case)).removeprefix("http://").split(":")
+    head = (
+        f"POST /submit HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {case.member.token}\r\n"
+        "content-type: application/json\r\nconnection: close\r\n"
+    )
+
+    async def sent(framing: str, send: bytes, times: int) -> tuple[bytes, int]:
+        """The first line of the answer, empty where the connection was cut before it was read, and the bytes sent."""
+        reader, writer = await asyncio.open_connection(host, int(port))
+        first_line = asyncio.create_task(reader.readline())
+        writer.write((head + framing + "\r\n\r\n").encode())
+        count = 0
+        try:
+            while count < times * len(send) and not first_line.done():
+                writer.write(send)
+                await writer.drain()
+                count += len(send)
+            return await asyncio.wait_for(first_line, 20), count
+        except ConnectionError:
+            first_line.cancel()
+            return b"", count
+        finally:
+            writer.close()
+
+    chunk = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
+    for framing, part in (("transfer-encoding: chunked", chunk), (f"content-length: {64 * MIB}", chunk)):
+        line, count = await sent(framing, part, 1024)
+        assert line == b"" or b" 413 " in line
+        # What lies in the buffers of both ends counts as sent.
+        assert count < 20 * MIB
+    # More than was promised is no part of the body, and what ends early is none.
+    assert b" 400 " in (await sent("content-length: 2", b"[,", 1))[0]
+    assert b" 422 " in (await sent("content-length: 2", b"{}{}{}", 1))[0]
+    assert b" 400 " in (await sent("transfer-encoding: chunked", b"1\r\n{\r\n0\r\n\r\n", 1))[0]
+    # It still answers.
+    assert (await case.submit(case.member)).status_code == 201
+
+
+async def test_a_mebibyte_of_operations_is_taken_and_a_byte_more_is_not(case: Case) -> None:
+    line = json.dumps({"id": "1", "op": "x"}) + "\n"
+    for size, status in ((MIB, 201), (MIB + 1, 413)):
+        text = line + "x" * (size - len(line) - 2) + "é"
+        answer = await case.submit(case.member, operations=text)
+        assert answer.status_code == status, answer.text
+    [kept] = await case.rows(
+        "select i.content, b.input_bytes from private.inputs i join public.bulk_requests b on b.id = i.request_id"
+        " where b.organisation_id = %s",
+        case.acme,
+    )
+    assert (len(kept["content"].encode()), kept["input_bytes"]) == (MIB, MIB)
+
+
+# -- replays --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_repeated_submit_is_the_same_request_whoever_of_the_organisation_repeats_it(case: Case) -> None:
+    first = await case.submitted(idempotency_key="k", name="orders")
+    for who in (case.member, case.admin):
+        again = await case.submit(who, idempotency_key="k", name="orders")
+        assert (again.status_code, again.json()["request"]["id"]) == (200, first["id"])
+        error = refused(await case.submit(who, idempotency_key="k", name="other"), 409, "conflict")
+        assert error["details"] == {"request": first["id"]}
+    assert len(await case.rows("select 1 from public.bulk_requests where organisation_id = %s", case.acme)) == 1
+    assert len(await case.rows("select 1 from private.inbox where request_id = %s", first["id"])) == 1
+
+
+async def test_another_organisations_key_is_another_key(case: Case) -> None:
+    ours = await case.submitted(idempotency_key="k")
+    theirs = await case.submitted(case.stranger, organisation=case.elsewhere, idempotency_key="k")
+    assert ours["id"] != theirs["id"]
+    refused(await case.submit(case.stranger, idempotency_key="k"), 403, "forbidden")
+    refused(await case.submit(case.viewer, idempotency_key="k"), 403, "forbidden")
+
+
+async def test_a_race_for_one_key_makes_one_request(case: Case) -> None:
+    for number in range(5):
+        answers = await asyncio.gather(*(case.submit(case.member, idempotency_key=f"k{number}") for _ in range(8)))
+        assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201], [a.text for a in answers]
+        assert len({answer.json()["request"]["id"] for answer in answers}) == 1
+    assert len(await case.rows("select 1 from public.bulk_requests where organisation_id = %s", case.acme)) == 5
+
+
+async def test_a_repeated_command_is_the_same_command_and_another_under_its_id_is_refused(case: Case) -> None:
+    request = await case.submitted()
+    foreign = await case.submitted(case.stranger, organisation=case.elsewhere)
+    command = {"id": str(uuid.uuid4()), "request": request["id"], "command": "reprioritise", "to": "urgent"}
+    first = await case.ask(case.member, "POST", "/command", command)
+    assert first.status_code == 202, first.text
+    for who in (case.member, case.admin):
+        again = await case.ask(who, "POST", "/command", command)
+        assert (again.status_code, again.json()) == (200, first.json())
+    for changes in ({"to": "low"}, {"command": "pause", "to": None}, {"request": (await case.submitted())["id"]}):
+        other = {name: value for name, value in {**command, **changes}.items() if value is not None}
+        refused(await case.ask(case.member, "POST", "/command", other), 409, "conflict")
+    # An id of another organisation's: taken, and nothing is told of what it is.
+    theirs = {"id": command["id"], "request": foreign["id"], "command": "pause"}
+    answer = await case.ask(case.stranger, "POST", "/command", theirs)
+    refused(answer, 409, "conflict")
+    assert command["request"] not in answer.text
+    assert len(await case.rows("select 1 from public.commands where organisation_id = %s", case.acme)) == 1
+
+
+async def test_commands_that_race_are_numbered_without_a_gap(case: Case) -> None:
+    request = await case.submitted()
+    bodies = [{"request": request["id"], "command": command} for command in ("pause", "resume")] * 6
+    answers = await asyncio.gather(*(case.ask(case.member, "POST", "/command", body) for body in bodies))
+    assert {answer.status_code for answer in answers} == {202}, [answer.text for answer in answers]
+    assert sorted(answer.json()["command"]["sequence"] for answer in answers) == list(range(1, 13))
+
+
+# -- budgets, uploads, reading back ----------------------------------------------------------------------------------------
+
+
+async def test_an_organisation_without_an_account_or_beyond_its_budget_is_told_so(case: Case) -> None:
+    await case.rows("update private.accounts set submits_per_minute = 2 where organisation_id = %s", case.acme)
+    for key in ("a", "b"):
+        await case.submitted(idempotency_key=key)
+    answer = await case.submit(case.member, idempotency_key="c")
+    refused(answer, 429, "too_many")
+    assert 1 <= int(answer.headers["retry-after"]) <= 30
+    assert (await case.submit(case.member, idempotency_key="a")).status_code == 200, "a replay costs nothing"
+    await case.rows("delete from private.accounts where organisation_id = %s", case.acme)
+    error = refused(await case.submit(case.member, idempotency_key="d"), 403, "forbidden")
+    assert error["message"] == "This organisation has no account."
+
+
+async def test_a_file_is_announced_uploaded_once_and_finalized(case: Case) -> None:
+    content = json.dumps(OPERATION).encode() + b"\n"
+    body = {
+        "organisation": case.acme,
+        "idempotency_key": "k",
+        "upload": {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)},
+    }
+    announced = await case.ask(case.member, "POST", "/submit", body)
+    assert announced.status_code == 201, announced.text
+    request, upload = announced.json()["request"], announced.json()["upload"]
+    assert request["status"] == "awaiting_upload"
+    assert (upload["bucket"], upload["path"]) == ("inputs", f"{case.acme}/{request['id']}")
+    finalize = f"/submit/{request['id']}/finalize"
+    refused(await case.ask(case.member, "POST", finalize), 409, "conflict")
+    again = (await case.ask(case.member, "POST", "/submit", body)).json()
+    assert again["request"]["id"] == request["id"]
+    put = await case.http.put(again["upload"]["url"], content=content, headers={"content-type": "application/jsonl"})
+    assert put.status_code == 200, put.text
+    twice = await case.http.put(upload["url"], content=b"other", headers={"content-type": "application/jsonl"})
+    assert twice.status_code >= 400, "what was uploaded can be replaced"
+    there = await case.ask(case.member, "POST", "/submit", body)
+    assert (there.status_code, "upload" in there.json()) == (200, False)
+    first = await case.ask(case.member, "POST", finalize)
+    second = await case.ask(case.member, "POST", finalize)
+    assert (first.status_code, second.status_code) == (202, 202), first.text + second.text
+    assert first.json() == second.json()
+    assert first.json()["command"]["status"] == "accepted"
+    assert (await case.rows("select sequence, kind from private.inbox where request_id = %s", request["id"])) == [
+        {"sequence": 0, "kind": "start"}
+    ]
+
+
+async def test_pages_lead_through_everything_once_while_more_arrives(case: Case) -> None:
+    made = [(await case.submitted())["id"] for _ in range(7)]
+    # Rows of one instant are told apart by their ids.
+    await case.rows("update public.bulk_requests set created_at = now() where organisation_id = %s", case.acme)
+    seen, path = [], f"/history?organisation={case.acme}&limit=3"
+    before = ""
+    while True:
+        page = (await case.ask(case.viewer, "GET", path + before)).json()
+        seen += [request["id"] for request in page["requests"]]
+        await case.submitted()
+        if page["next"] is None:
+            break
+        before = f"&before={page['next']}"
+    assert sorted(seen) == sorted(made)
+
+
+async def test_one_requests_history_is_what_the_tables_say(case: Case) -> None:
+    request = (await case.submitted())["id"]
+    for command in ("pause", "resume", "pause"):
+        await case.ask(case.member, "POST", "/command", {"request": request, "command": command})
+    for line, (operation, reason) in enumerate(itertools.product(("a", 'b,")\\'), ("x", "y", "z")), 1):
+        await case.rows(
+            "insert into public.dead_letters (submitted_at, request_id, line, operation_id, organisation_id, reason)"
+            " select created_at, id, %s, %s, organisation_id, %s from public.bulk_requests where id = %s",
+            (line + 1) // 2,
+            operation + str(line),
+            reason,
+            request,
+        )
+    pages, before = [], ""
+    while True:
+        answer = await case.ask(case.viewer, "GET", f"/history/{request}?limit=2{before}")
+        assert answer.status_code == 200, answer.text
+        pages.append(page := answer.json())
+        if page["next"] is None:
+            break
+        before = f"&before={page['next']}"
+    said = {what: [item for page in pages for item in page[what]] for what in ("events", "commands", "dead_letters")}
+    events = await case.rows("select id from public.events where request_id = %s order by at desc, id desc", request)
+    assert [event["id"] for event in said["events"]] == [event["id"] for event in events]
+    assert [command["command"] for command in said["commands"]] == ["pause", "resume", "pause"]
+    letters = await case.rows(
+        "select line, operation_id as id, reason, applied from public.dead_letters where request_id = %s"
+        " order by line, operation_id",
+        request,
+    )
+    assert said["dead_letters"] == letters
+    assert max(len(page[what]) for page in pages for what in said) == 2
+    assert (await case.ask(case.stranger, "GET", f"/history/{request}{before.replace('&', '?', 1)}")).status_code == 404
+
+
+async def test_postgrest_or_storage_away_is_said_in_those_words_and_leaves_nothing(case: Case) -> None:
+    try:
+        down = case.project.stand_ins.gateway.down
+    except Unavailable as hosted:
+        pytest.skip(str(hosted))
+    down.add("/rest/v1")
+    try:
+        answers = [
+            await case.submit(case.member),
+            await case.ask(case.member, "POST", "/command", {"request": "x", "command": "pause"}),
+            await case.ask(case.member, "GET", "/history"),
+            await case.ask(case.member, "GET", "/history/x"),
+        ]
+    finally:
+        down.discard("/rest/v1")
+    for answer in answers:
+        refused(answer, 503, "unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+    assert await case.kept() == []
