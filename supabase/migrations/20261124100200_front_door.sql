@@ -81,6 +81,7 @@ begin
     perform private.refuse('23505', 'a request with this idempotency key exists');
   end if;
   perform private.spend(new.organisation_id, 'submit');
+  new.created_by := coalesce(new.created_by, (select auth.uid()));
   if new.operations is not null then
     if octet_length(new.operations) not between 1 and 1048576 then
       perform private.refuse('23514', 'operations take 1 byte to 1 MiB', 'upload a larger file');
@@ -190,6 +191,7 @@ begin
     perform private.refuse('23505', 'a command with this id exists');
   end if;
   perform private.spend(new.organisation_id, 'command');
+  new.created_by := coalesce(new.created_by, (select auth.uid()));
   new.sequence := private.take_turn(new.request_id, 1);
   select * into request from public.bulk_requests b where b.id = new.request_id;
   if new.kind = 'finalize' then

@@ -42,12 +42,15 @@ class Postgres:
     """A running server; stops and is gone at the end of the `with`.
 
     `version` is 15 or 17. `old_project`: whatever is made in `public` is everybody's by default, as in projects from
-    before 2026-10-30. Raises Unavailable.
+    before 2026-10-30. `settings` are the server's own, beside ours. Raises Unavailable.
     """
 
-    def __init__(self, version: int = 15, *, old_project: bool = False) -> None:
+    def __init__(
+        self, version: int = 15, *, old_project: bool = False, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.version = version
         self.old_project = old_project
+        self.settings = settings or {}
         self._names = itertools.count(1)
 
     def __enter__(self) -> Postgres:
@@ -88,6 +91,7 @@ class Postgres:
             "max_connections": "200",
             "fsync": "off",
             "timezone": "UTC",
+            **self.settings,
         }
         settings = " ".join(f"-c {name}={value}" for name, value in options.items())
         self._run("pg_ctl", "-D", self.data, "-l", str(self.folder / "log"), "-o", settings, "-w", "start")

@@ -68,10 +68,12 @@ def uploaded(connection: psycopg.Connection[Any], path: str, size: int | None) -
 
 
 @contextmanager
-def acting_as(connection: psycopg.Connection[Any], user: UUID | None, role: str = "authenticated") -> Iterator[None]:
-    """A transaction as PostgREST makes one for this user's token; `user` None: a token without `sub`."""
+def acting_as(
+    connection: psycopg.Connection[Any], user: UUID | None, role: str = "authenticated", *, keep: bool = True
+) -> Iterator[None]:
+    """A transaction as PostgREST makes one for this user's token, rolled back unless `keep`; `user` None: no `sub`."""
     claims = {"role": role} | ({"sub": str(user)} if user else {})
-    with connection.transaction():
+    with connection.transaction(force_rollback=not keep):
         connection.execute("select set_config('role', %s, true)", (role,))
         connection.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps(claims),))
         yield

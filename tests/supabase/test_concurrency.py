@@ -1,0 +1,190 @@
+"""Many at once at the front door: threads with a connection each, against the promises of the triggers.
+
+The order of commits is read from the write-ahead log by logical decoding, which the triggers know nothing of.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from tests.supabase.conftest import Database
+from tests.supabase.platform import seed
+
+THREADS = 8
+
+
+def _at_once(database: Database, work: Callable[[int, psycopg.Connection[Any]], object]) -> list[object]:
+    """The results of `work` by every thread, all of which begin together; a database error is a result."""
+    ready = threading.Barrier(THREADS)
+
+    def one(number: int) -> object:
+        with psycopg.connect(database.url()) as connection:
+            ready.wait()
+            try:
+                return work(number, connection)
+            except psycopg.Error as error:
+                return error
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(one, range(THREADS)))
+
+
+@pytest.fixture
+def owner(database: Database) -> psycopg.Connection[Any]:
+    return psycopg.connect(database.url(), autocommit=True)
+
+
+def _request(owner: psycopg.Connection[Any], organisation: UUID, user: UUID, columns: str, values: str) -> str:
+    with seed.acting_as(owner, user):
+        row = owner.execute(
+            f"insert into public.bulk_requests (organisation_id, {columns}) values (%s, {values}) returning id".encode(),
+            (organisation,),
+        ).fetchone()
+    assert row
+    return str(row[0])
+
+
+def _member(owner: psycopg.Connection[Any], organisation: UUID) -> UUID:
+    user = seed.user(owner)
+    seed.membership(owner, organisation, user)
+    return user
+
+
+def test_sequences_are_gapless_in_the_order_of_commits(database: Database, owner: psycopg.Connection[Any]) -> None:
+    organisation = seed.organisation(owner)
+    member = _member(owner, organisation)
+    request = _request(owner, organisation, member, "operations", "'{}'")
+    owner.execute("select pg_create_logical_replication_slot('commits', 'test_decoding')")
+
+    def say(number: int, connection: psycopg.Connection[Any]) -> int:
+        draw, said = random.Random(number), 0
+        for _ in range(25):
+            keep = draw.random() < 0.7
+            with seed.acting_as(connection, member, keep=keep):
+                connection.execute("insert into commands (request_id, kind) values (%s, 'pause')", (request,))
+                time.sleep(draw.random() / 500)
+            said += keep
+        return said
+
+    said = _at_once(database, say)
+    total = sum(count for count in said if isinstance(count, int))
+    assert 0 < total < THREADS * 25
+    assert not [error for error in said if isinstance(error, psycopg.Error)]
+    changes = owner.execute("select data from pg_logical_slot_get_changes('commits', null, null)").fetchall()
+    owner.execute("select pg_drop_replication_slot('commits')")
+    for table in ("public.commands", "private.inbox"):
+        in_order = [
+            int(found[1])
+            for (data,) in changes
+            if data.startswith(f"table {table}: INSERT") and (found := re.search(r" sequence\[integer\]:(\d+)", data))
+        ]
+        assert in_order == list(range(1, total + 1)), f"{table} is not in the order of commits"
+
+
+def test_a_key_makes_one_request_however_many_ask_at_once(database: Database, owner: psycopg.Connection[Any]) -> None:
+    organisation = seed.organisation(owner)
+    member = _member(owner, organisation)
+
+    def submit(_: int, connection: psycopg.Connection[Any]) -> str:
+        with seed.acting_as(connection, member):
+            connection.execute(
+                "insert into bulk_requests (organisation_id, operations, idempotency_key) values (%s, 'x', 'key')",
+                (organisation,),
+            )
+        return "made"
+
+    results = _at_once(database, submit)
+    assert results.count("made") == 1
+    assert all(result == "made" or isinstance(result, psycopg.errors.UniqueViolation) for result in results)
+    for table in ("private.inbox", "private.inputs", "public.bulk_requests"):
+        assert owner.execute(f"select count(*) from {table}".encode()).fetchone() == (1,)
+
+
+def test_a_budget_holds_however_many_spend_it_at_once(database: Database, owner: psycopg.Connection[Any]) -> None:
+    organisation = seed.organisation(owner, submits_per_minute=20)
+    member = _member(owner, organisation)
+    began = time.monotonic()
+    refusals: list[tuple[str | None, int]] = []
+
+    def submit(_: int, connection: psycopg.Connection[Any]) -> int:
+        made = 0
+        for _ in range(10):
+            try:
+                with seed.acting_as(connection, member):
+                    connection.execute(
+                        "insert into bulk_requests (organisation_id, operations) values (%s, 'x')", (organisation,)
+                    )
+                made += 1
+            except psycopg.Error as refused:
+                refusals.append((refused.sqlstate, int(refused.diag.message_hint or 0)))
+        return made
+
+    made = sum(count for count in _at_once(database, submit) if isinstance(count, int))
+    refilled = (time.monotonic() - began) * 20 / 60
+    assert 20 <= made <= 20 + refilled + 1
+    assert len(refusals) == THREADS * 10 - made
+    assert all(state == "PT429" and 1 <= seconds <= 60 for state, seconds in refusals)
+
+
+def test_of_finalize_and_cancel_at_once_one_wins(database: Database, owner: psycopg.Connection[Any]) -> None:
+    organisation = seed.organisation(owner)
+    member = _member(owner, organisation)
+    for _ in range(5):
+        request = _request(owner, organisation, member, "input_sha256, input_bytes", "repeat('a', 64), 5")
+        seed.uploaded(owner, f"{organisation}/{request}", 5)
+
+        def say(number: int, connection: psycopg.Connection[Any], request: str = request) -> str:
+            kind = "finalize" if number % 2 else "cancel"
+            with seed.acting_as(connection, member):
+                connection.execute("insert into commands (request_id, kind) values (%s, %s)", (request, kind))
+            return kind
+
+        _at_once(database, say)
+        answered = owner.execute(
+            "select kind, status from commands where request_id = %s order by sequence", (request,)
+        ).fetchall()
+        status = owner.execute("select status from bulk_requests where id = %s", (request,)).fetchone()
+        starts = owner.execute(
+            "select count(*) from private.inbox where request_id = %s and kind = 'start'", (request,)
+        ).fetchone()
+        assert answered[0][1] == "accepted"
+        if answered[0][0] == "finalize":
+            assert (status, starts) == (("submitted",), (1,))
+            assert [kind for kind, state in answered if state == "accepted"] == ["finalize"]
+        else:
+            assert (status, starts) == (("cancelled",), (0,))
+            assert len(answered) == 1
+
+
+def test_a_command_beside_a_rejection_is_failed_or_refused(database: Database, owner: psycopg.Connection[Any]) -> None:
+    organisation = seed.organisation(owner)
+    member = _member(owner, organisation)
+    for _ in range(10):
+        request = _request(owner, organisation, member, "operations", "'x'")
+
+        def work(number: int, connection: psycopg.Connection[Any], request: str = request) -> None:
+            if number == 0:
+                with psycopg.connect(database.url("headgate_bridge")) as bridge:
+                    bridge.execute("select private.request_rejected(%s, 'no JSON')", (request,))
+                return
+            with seed.acting_as(connection, member):
+                connection.execute("insert into commands (request_id, kind) values (%s, 'pause')", (request,))
+
+        errors = [error for error in _at_once(database, work) if error is not None]
+        assert all(isinstance(error, psycopg.Error) and error.sqlstate == "PT409" for error in errors), errors
+        left = owner.execute(
+            "select (select count(*) from commands where request_id = %(id)s and status <> 'failed'), "
+            "(select count(*) from private.inbox where request_id = %(id)s and done_at is null)",
+            {"id": request},
+        ).fetchone()
+        assert left == (0, 0)
