@@ -10,9 +10,11 @@ if ! command -v npm >/dev/null; then
 elif ! cmp -s package-lock.json node_modules/.headgate-lock; then
     echo "installing the programs of tests/supabase by npm"
     # Scripts of packages are not run: the two that exist only set links, which the tests do without.
-    if npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; then
+    if said=$(npm ci --ignore-scripts --no-audit --no-fund --loglevel=error 2>&1); then
         cp package-lock.json node_modules/.headgate-lock
     else
+        # The first lines say why; the rest is how to use npm.
+        echo "$said" | head -n 6 >&2
         missing="$missing npm-packages"
     fi
 fi

@@ -41,7 +41,7 @@ select set_eq($$select a.grantee::regrole || ' ' || p.proname from pg_proc p
     where p.pronamespace = 'private'::regnamespace and a.grantee <> p.proowner$$, array[
   'authenticated my_organisations', 'authenticated my_administered_organisations', 'authenticated may', 'authenticated may_command',
   'authenticated may_listen', 'authenticated may_upload',
-  'headgate_bridge request_started', 'headgate_bridge request_rejected', 'headgate_bridge command_answered'], 'these are all grants on functions: nothing is everybody''s');
+  'headgate_bridge request_started', 'headgate_bridge request_rejected', 'headgate_bridge request_ended', 'headgate_bridge command_answered'], 'these are all grants on functions: nothing is everybody''s');
 select set_eq($$select a.grantee::regrole || ' ' || lower(a.privilege_type) from pg_namespace n cross join aclexplode(n.nspacl) a
     where n.nspname = 'private' and a.grantee <> n.nspowner$$, array['headgate_bridge usage'], 'private is nobody''s but the bridge''s');
 select is_empty($$select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -145,6 +145,18 @@ select throws_ok($$select private.command_answered(gen_random_uuid(), '''; drop 
 select pg_temp.owner();
 select results_eq('select status, answer, answered_at is not null from public.commands join said using (id)', $$values ('accepted'::text, 'paused'::text, true)$$, 'the first answer stays');
 select results_eq($$select data - 'id' from public.events where kind = 'answered' and request_id = 'running'$$, $$values ('{"status": "accepted", "answer": "paused"}'::jsonb)$$, 'and is told once');
+
+-- What is over in Temporal without a word of its own
+select set_config('role', 'headgate_bridge', true);
+select throws_ok($$select private.request_ended('running', 'running', '')$$, '22023', null, 'running is no end');
+select lives_ok($$select private.request_ended('submitted', 'failed', 'terminated', 10, 4, 1, 5)$$, 'the bridge says that a request is over');
+select lives_ok($$select private.request_ended('submitted', 'completed', 'again')$$, 'twice');
+select lives_ok($$select private.request_ended('waiting', 'failed', 'no file')$$, 'and of one that Temporal never had');
+select pg_temp.owner();
+select results_eq($$select status, error, operations_total, operations_succeeded, operations_failed, operations_unprocessed, finished_at is not null from public.bulk_requests where id = 'submitted'$$,
+  $$values ('failed'::text, 'terminated'::text, 10::bigint, 4::bigint, 1::bigint, 5::bigint, true)$$, 'then it is over, and the first word stays');
+select results_eq($$select data from public.events where request_id = 'submitted' and kind = 'ended'$$, $$values ('{"status": "failed", "why": "terminated"}'::jsonb)$$, 'which is told once');
+select is(status, 'awaiting_upload', 'one that awaits its upload goes on waiting') from public.bulk_requests where id = 'waiting';
 
 -- The projector ---------------------------------------------------------------------------------------------------
 
