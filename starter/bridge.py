@@ -147,6 +147,8 @@ class Bridge:
             side.bell.ring()  # there may be more: another hand looks
             taken_at = time.monotonic()
             outcome, error = await self._tried(inbox, row)
+        if side.start:
+            self._ring()  # commands may have come while their request was being started
         self._tell(side, row, outcome, error, time.monotonic() - taken_at)
         return True
 
