@@ -108,7 +108,9 @@ class Gateway:
         await runner.setup()
         await web.SockSite(runner, self._socket).start()
         try:
-            async with aiohttp.ClientSession(auto_decompress=True, skip_auto_headers={"Accept-Encoding"}) as self._session:
+            async with aiohttp.ClientSession(
+                auto_decompress=True, skip_auto_headers={"Accept-Encoding"}
+            ) as self._session:
                 yield
         finally:
             relay.drop_connections()
