@@ -31,10 +31,10 @@ def tap_files() -> list[Path]:
     return sorted(FILES.glob("*.sql"))
 
 
-def assertions(server: Postgres, database: str, file: Path) -> Assertions:
-    """Runs one file by psql and reads what it says; nothing of it stays in the database."""
+def assertions(url: str, file: Path) -> Assertions:
+    """Runs one file by psql as the owner of a database and reads what it says; nothing of it stays in the database."""
     said = subprocess.run(
-        ["psql", "-X", "-q", "-A", "-t", "-f", str(file), server.url("postgres", database)],
+        ["psql", "-X", "-q", "-A", "-t", "-f", str(file), url],
         capture_output=True,
         text=True,
         check=False,

@@ -121,11 +121,11 @@ insert into storage.objects (bucket_id, name, metadata) values ('inputs', 'a0000
 select pg_temp.acts('member');
 select throws_ok(pg_temp.say('finalize', 'waiting'), 'PT409', null, 'a file of another size is not the one');
 select pg_temp.owner();
-update storage.objects set metadata = '{"size": 5}', bucket_id = null;
+update storage.objects set metadata = '{"size": 5}', bucket_id = null where name = 'a0000000-0000-0000-0000-000000000001/waiting';
 select pg_temp.acts('member');
 select throws_ok(pg_temp.say('finalize', 'waiting'), 'PT409', null, 'nor is one in another bucket');
 select pg_temp.owner();
-update storage.objects set bucket_id = 'inputs';
+update storage.objects set bucket_id = 'inputs' where name = 'a0000000-0000-0000-0000-000000000001/waiting';
 select pg_temp.acts('member');
 select lives_ok(pg_temp.say('finalize', 'waiting'), 'its creator finalizes it');
 select is(status, 'submitted', 'then it is submitted') from public.bulk_requests where id = 'waiting';

@@ -2,18 +2,20 @@
 begin;
 \ir seed.psql
 select no_plan();
-delete from realtime.messages;
 
 -- What is said ----------------------------------------------------------------------------------------------------
 
-create temporary view said as
-  select topic, event, payload, private, extension from realtime.messages order by inserted_at, (payload ->> 'revision')::bigint, event desc;
+create temporary table heard as select id from realtime.messages;
+create temporary view said as select topic, event, payload, private, extension from realtime.messages m where not exists (select from heard h where h.id = m.id);
+create function pg_temp.listen() returns void language sql as $$
+  insert into heard select id from realtime.messages m where not exists (select from heard h where h.id = m.id)
+$$;
 
 insert into public.bulk_requests (id, organisation_id, created_by, name, operations)
   values ('new', 'a0000000-0000-0000-0000-000000000001', pg_temp.person('member'), 'fresh', 'x');
 select results_eq('select topic, event, payload, private, extension from said', $$values ('org:a0000000-0000-0000-0000-000000000001'::text, 'request'::text,
   '{"id": "new", "name": "fresh", "status": "submitted", "priority": "normal", "revision": 1, "version": 0}'::jsonb, true, 'broadcast'::text)$$, 'the organisation hears of a new request, in private');
-delete from realtime.messages;
+select pg_temp.listen();
 
 update public.bulk_requests set version = 4, operations_total = 10, operations_succeeded = 3, rate_per_minute = 60.5, waiting_reason = 'quota' where id = 'new';
 select results_eq('select topic, event from said', $$values ('request:new'::text, 'progress'::text)$$, 'counts are told to those who watch the request alone');
@@ -22,28 +24,32 @@ select is(payload - 'created_at' - 'updated_at', jsonb_build_object(
   'operations', '{"total": 10, "succeeded": 3, "failed": 0, "unprocessed": 0}'::jsonb, 'calls', '{"planned": 0, "made": 0, "retried": 0}'::jsonb,
   'rate_per_minute', 60.5, 'eta_at', null, 'waiting', '{"reason": "quota", "cause": "", "until": null}'::jsonb, 'results_location', null, 'error', null, 'finished_at', null),
   'with all that a bar shows, and no names') from said;
-delete from realtime.messages;
+select pg_temp.listen();
 
 update public.bulk_requests set status = 'running' where id = 'new';
 update public.bulk_requests set priority = 'urgent' where id = 'new';
-select results_eq($$select topic, event, payload ->> 'revision', payload ->> 'status', payload ->> 'priority' from realtime.messages order by payload ->> 'revision', event$$, $$values
+select results_eq($$select topic, event, payload ->> 'revision', payload ->> 'status', payload ->> 'priority' from said order by payload ->> 'revision', event$$, $$values
   ('request:new'::text, 'progress'::text, '3'::text, 'running'::text, 'normal'::text), ('org:a0000000-0000-0000-0000-000000000001', 'request', '3', 'running', 'normal'),
   ('request:new', 'progress', '4', 'running', 'urgent'), ('org:a0000000-0000-0000-0000-000000000001', 'request', '4', 'running', 'urgent')$$,
   'status and priority are told to both; each revision once');
-delete from realtime.messages;
+select pg_temp.listen();
 
 insert into public.commands (id, request_id, kind, argument, created_by) values ('e0000000-0000-0000-0000-000000000001', 'new', 'reprioritise', 'low', pg_temp.person('member'));
 select private.command_answered('e0000000-0000-0000-0000-000000000001', 'accepted', 'low from now on');
-select set_eq('select topic, event, payload from realtime.messages', $$values
+select set_eq('select topic, event, payload from said', $$values
   ('request:new'::text, 'command'::text, '{"id": "e0000000-0000-0000-0000-000000000001", "command": "reprioritise", "to": "low", "sequence": 1, "status": "pending", "answer": null}'::jsonb),
   ('request:new', 'command', '{"id": "e0000000-0000-0000-0000-000000000001", "command": "reprioritise", "to": "low", "sequence": 1, "status": "accepted", "answer": "low from now on"}')$$,
   'a command is told, and its answer');
 
 -- A message that cannot be sent keeps nothing back.
+-- Tried where we may break Realtime's own table, which is no hosted project.
+select pg_has_role(current_user, 'supabase_realtime_admin', 'member') as breakable \gset
+\if :breakable
 savepoint broken;
 alter table realtime.messages rename to elsewhere;
 select lives_ok($$update public.bulk_requests set status = 'paused' where id = 'new'$$, 'what cannot be told is kept all the same');
 rollback to broken;
+\endif
 
 -- Who may listen --------------------------------------------------------------------------------------------------
 

@@ -83,9 +83,9 @@ select pg_temp.owner();
 
 select set_config('role', 'headgate_bridge', true);
 select ok(count(*) >= 5, 'the bridge reads its inbox: yes, of all organisations') from private.inbox;
-select ok(count(*) = 2, 'the bridge reads accounts: yes, of all organisations') from private.accounts;
-select ok(count(*) = 3, 'the bridge reads inputs: yes, of all organisations') from private.inputs;
-select ok(count(*) = 5, 'the bridge reads requests: yes, of all organisations') from public.bulk_requests;
+select ok(count(*) >= 2, 'the bridge reads accounts: yes, of all organisations') from private.accounts;
+select ok(count(*) >= 3, 'the bridge reads inputs: yes, of all organisations') from private.inputs;
+select ok(count(*) >= 5, 'the bridge reads requests: yes, of all organisations') from public.bulk_requests;
 select lives_ok($$update private.inbox set attempts = attempts + 1, last_error = 'x', not_before = now() where request_id = 'running'$$, 'the bridge keeps its inbox: yes, it counts attempts');
 select is((select max(attempts) from private.inbox where request_id = 'running'), 1, 'the bridge keeps its inbox: yes, and finds them again');
 select throws_ok(format('update private.inbox set %I = %I', c, c), '42501', 'permission denied for table inbox', 'the bridge keeps its inbox: no, not ' || c)
@@ -161,7 +161,7 @@ select is(status, 'awaiting_upload', 'one that awaits its upload goes on waiting
 -- The projector ---------------------------------------------------------------------------------------------------
 
 select set_config('role', 'headgate_projector', true);
-select ok(count(*) = 5, 'the projector reads requests: yes, of all organisations') from public.bulk_requests;
+select ok(count(*) >= 5, 'the projector reads requests: yes, of all organisations') from public.bulk_requests;
 select lives_ok($$update public.bulk_requests set version = 2, status = 'running', operations_total = 10, operations_succeeded = 4, failures = '{"NotFound": 1}' where id = 'running' and version < 2$$,
   'the projector keeps requests up to date: yes, what Temporal says');
 select is(row(version, operations_succeeded, revision), row(2::bigint, 4::bigint, 3::bigint), 'the projector keeps requests up to date: yes, and a revision counts it') from public.bulk_requests where id = 'running';

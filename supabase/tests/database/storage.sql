@@ -48,8 +48,13 @@ begin
   select count(*) into seen from storage.objects;
   update storage.objects set metadata = '{"size": 6}';
   get diagnostics changed = row_count;
-  delete from storage.objects;
-  get diagnostics gone = row_count;
+  begin
+    delete from storage.objects;
+    get diagnostics gone = row_count;
+  exception when others then
+    -- A hosted project lets nobody delete by SQL.
+    gone := 0;
+  end;
   perform pg_temp.owner();
   return seen + changed + gone;
 end $$;
@@ -58,7 +63,7 @@ select is(pg_temp.meddle(who), 0::bigint, 'nothing is seen, changed or removed b
 select pg_temp.acts('member');
 insert into public.commands (request_id, kind) values ('waiting', 'finalize');
 select pg_temp.owner();
-delete from storage.objects;
+update storage.objects set name = 'elsewhere' where name = 'a0000000-0000-0000-0000-000000000001/waiting';
 select pg_temp.acts('member');
 select throws_ok(pg_temp.put('a0000000-0000-0000-0000-000000000001/waiting'), '42501', null, 'who made a request uploads its file: no, not once it is finalized');
 insert into public.bulk_requests (organisation_id, name, input_sha256, input_bytes) values ('a0000000-0000-0000-0000-000000000001', 'second', repeat('a', 64), 5);
