@@ -33,6 +33,8 @@ def tap_files() -> list[Path]:
 
 def assertions(url: str, file: Path) -> Assertions:
     """Runs one file by psql as the owner of a database and reads what it says; nothing of it stays in the database."""
+    if not shutil.which("psql"):
+        pytest.skip("psql is not installed: run tools/supabase.sh")
     said = subprocess.run(
         ["psql", "-X", "-q", "-A", "-t", "-f", str(file), url],
         capture_output=True,

@@ -29,7 +29,7 @@ def _at_once(database: Database, work: Callable[[int, psycopg.Connection[Any]], 
 
     def one(number: int) -> object:
         with psycopg.connect(database.url()) as connection:
-            ready.wait()
+            ready.wait(60)
             try:
                 return work(number, connection)
             except psycopg.Error as error:

@@ -182,7 +182,7 @@ def _with_extension(server: Postgres, extension: str, template: str) -> str:
     with psycopg.connect(server.url("supabase_admin", database), autocommit=True) as connection:
         try:
             connection.execute(sql.SQL("create extension {} with schema extensions").format(sql.Identifier(extension)))
-        except psycopg.errors.FeatureNotSupported:
+        except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile):
             pytest.skip(f"Postgres {server.version} has no {extension}: run tools/supabase.sh")
     return database
 
