@@ -35,6 +35,11 @@ export interface ListOptions {
   pace?: Partial<Pace>;
 }
 
+/** Whether a row says more than the messages that led to the same revision. */
+function differs(known: BulkRequest, row: BulkRequest): boolean {
+  return JSON.stringify([known.name, known.failures]) !== JSON.stringify([row.name, row.failures]);
+}
+
 type Said = Partial<BulkRequest> & { id: string; revision: number };
 
 /** What a message makes of what is known: null where it is old. `whole`: nothing is missing, so the row need not be read. */
@@ -62,12 +67,13 @@ export function watch(
     async () => {
       const { request } = await call<History>(client, `history/${encodeURIComponent(id)}?limit=1`);
       if (stopped) return;
-      const before = known;
-      if (!before || request.revision > before.revision || (request.revision === before.revision && !whole)) {
+      if (
+        !known || request.revision > known.revision || (request.revision === known.revision && differs(known, request))
+      ) {
         known = request;
-        whole = true;
         onChange(request);
       }
+      if (request.revision === known.revision) whole = true;
       if (isOver(request)) stop();
     },
     (error) => {

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from uuid import uuid4
 
 import pytest
 
 from tests.eventually import eventually
-from tests.supabase.platform.client import DenoClient, Json, Refused, deno_client
-from tests.supabase.platform.functions import Unavailable
+from tests.supabase.platform.client import CLIENT, CONFIG, PROGRAM, DenoClient, Json, Refused, deno_client, prepare
+from tests.supabase.platform.functions import Unavailable, deno, environment
 from tests.supabase.platform.gateway import Gateway
 from tests.supabase.platform.project import BUCKET, Project
 from tests.supabase.tenant import Tenant, tenant
@@ -55,6 +56,21 @@ def first(times: int, method: str, part: str) -> Callable[[str, str], bool]:
         return False
 
     return lost
+
+
+@pytest.mark.parametrize("command", [("check",), ("lint",), ("fmt", "--check")], ids=" ".join)
+def test_the_sources_are_strict_and_tidy(command: tuple[str, ...]) -> None:
+    try:
+        prepare()
+    except Unavailable as missing:
+        pytest.skip(str(missing))
+    done = subprocess.run(
+        [str(deno()), *command, "--quiet", "--config", str(CONFIG), *map(str, CLIENT.glob("*.ts")), str(PROGRAM)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 async def test_a_request_is_submitted_once_for_its_key(mine: Tenant, client: DenoClient) -> None:

@@ -41,6 +41,16 @@ const CALLS: Record<string, (n: number, ...given: Arguments) => unknown> = {
     };
     watchings.set(n, headgate.watchOrganisation(organisation, (requests) => tell({ watching: n, requests }), options));
   },
+  /** Joins a topic by hand, and says how that went. */
+  async join(_, topic: string) {
+    await client.realtime.setAuth();
+    const channel = client.channel(topic, { config: { private: true } });
+    const answer = await new Promise((done) =>
+      channel.subscribe((state, error) => done([state, error?.message ?? ""]))
+    );
+    await client.removeChannel(channel);
+    return answer;
+  },
   stop: (_, n: number) => watchings.get(n)!.stop(),
   submit: (_, submission) => headgate.submit(submission),
   command: (_, request, command, more) => headgate.command(request, command, more),

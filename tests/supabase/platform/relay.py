@@ -95,11 +95,12 @@ class Relay:
         return sorted(channel.name for client in self._clients for channel in client.channels.values())
 
     async def start(self) -> None:
-        """Takes clients, and reads what is sent from now on."""
+        """Takes clients, and reads what is sent from now on; unless a fault keeps it from the database."""
         self._due = asyncio.Queue()
         self._spawn(self._deliver())
         self._replication = asyncio.create_task(self._replicate())
-        await self._ready.wait()
+        if not self.faults.database_down:
+            await self._ready.wait()
 
     async def stop(self) -> None:
         """Drops everybody and the slot; until the next `start` nobody gets in and what is sent is lost."""
