@@ -32,6 +32,7 @@ BENCHMARKS = (
     "control",
     "eta",
     "projection",
+    "submits",
 )
 
 

@@ -1,7 +1,7 @@
 /**
  * The way to Postgres and Storage: with the user's own token, so that row-level security decides, and with no other.
  *
- * 1. Each call is made once and ends within `PATIENCE_MS`: repeating is for the caller, who has a key for it.
+ * 1. Each call is made once and ends within `patienceMs`: repeating is for the caller, who has a key for it.
  * 2. Of what the database says only texts that our own triggers wrote for people (SQLSTATE PTxxx) are passed on.
  */
 
@@ -9,8 +9,6 @@ import { createClient, type SupabaseClient } from "@supabase/supabase-js";
 import { type Code, type More, Refusal, unavailable } from "./refusals.ts";
 import type { Settings } from "./settings.ts";
 import type { User } from "./tokens.ts";
-
-const PATIENCE_MS = 10_000;
 
 export type Database = SupabaseClient;
 
@@ -26,7 +24,7 @@ export function databaseOf(settings: Settings, user: User): Database {
     accessToken: () => Promise.resolve(user.token),
     db: { retry: false },
     global: {
-      fetch: (input, init) => fetch(input, { ...init, signal: AbortSignal.timeout(PATIENCE_MS) }),
+      fetch: (input, init) => fetch(input, { ...init, signal: AbortSignal.timeout(settings.patienceMs) }),
     },
   });
 }

@@ -132,8 +132,8 @@ function cors(settings: Settings, request: Request): Record<string, string> {
   return headers;
 }
 
-/** What the log says of a cause: never a header, a token or a body. */
+/** What the log says of a cause: never a header, a token or a body, nor a row, which Postgres may tell in its details. */
 function logged(cause: unknown): unknown {
-  if (cause instanceof Error) return { name: cause.name, message: cause.message };
-  return cause;
+  const { name, code, status, message } = (cause ?? {}) as Record<string, unknown>;
+  return { name, code, status, message };
 }

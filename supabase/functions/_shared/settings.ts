@@ -12,6 +12,8 @@ export interface Settings {
   issuer: string;
   /** Whose pages may call: origins, or `*` for all of them (no cookie is ever read). */
   origins: string[];
+  /** No call to Postgres or Storage takes longer. */
+  patienceMs: number;
 }
 
 /** Reads the settings; throws an Error with one sentence that names the variable that is missing or malformed. */
@@ -25,6 +27,7 @@ export function readSettings(variable: (name: string) => string | undefined): Se
     keys: keys(given("SUPABASE_JWKS")),
     issuer: given("HEADGATE_JWT_ISSUER") ?? `${url}/auth/v1`,
     origins: (given("HEADGATE_ALLOWED_ORIGINS") ?? "*").split(",").map((origin) => origin.trim()).filter(Boolean),
+    patienceMs: 10_000,
   };
 }
 

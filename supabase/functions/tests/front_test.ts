@@ -268,6 +268,32 @@ Deno.test("a connection that breaks, and one that never was, are unavailable", a
   }
 });
 
+Deno.test("who does not answer is not waited for", async () => {
+  await using world = new World({ patienceMs: 50 });
+  world.will({ status: 201, body: requestRow(), afterMs: 400 });
+  const answer = await world.submit(await post("/submit", BODY));
+  assert.equal(answer.status, 503, await answer.text());
+  assert.equal(world.received.length, 1, "what may have been kept is not sent again");
+});
+
+Deno.test("the log says what broke, and nothing of who asked for what", async () => {
+  const said: string[] = [];
+  const { error } = console;
+  console.error = (text: string) => said.push(text);
+  try {
+    await using world = new World();
+    const details = "Failing row contains (secret row)";
+    world.will({ fault: { code: "P0001", message: "odd", details, hint: "secret hint" }, status: 400 });
+    const request = await post("/submit", { ...BODY, name: "secret name" }, { "x-request-id": "trace-1" });
+    await (await world.submit(request)).body?.cancel();
+  } finally {
+    console.error = error;
+  }
+  assert.deepEqual(said.map((line) => JSON.parse(line)), [
+    { requestId: "trace-1", function: "submit", cause: { code: "P0001", message: "odd" } },
+  ]);
+});
+
 Deno.test("the environment is read with a sentence for what is wrong", () => {
   const good: Record<string, string> = {
     SUPABASE_URL: "https://project.example/",
@@ -280,6 +306,7 @@ Deno.test("the environment is read with a sentence for what is wrong", () => {
     keys: null,
     issuer: "https://project.example/auth/v1",
     origins: ["*"],
+    patienceMs: 10_000,
   });
   assert.equal(read({ SUPABASE_PUBLISHABLE_KEYS: undefined, SUPABASE_ANON_KEY: "old" }).publishableKey, "old");
   assert.deepEqual(read({ SUPABASE_JWKS: '[{"kty": "EC"}]' }).keys, [{ kty: "EC" }]);

@@ -29,6 +29,7 @@ export interface Reply {
   fault?: { code: string; message: string; hint?: string | null; details?: string | null };
   /** Nothing is answered: the connection breaks. */
   gone?: boolean;
+  afterMs?: number;
 }
 
 const { publicKey, privateKey } = await generateKeyPair("ES256");
@@ -54,6 +55,7 @@ export class World {
       keys: [PUBLIC_KEY],
       issuer: ISSUER,
       origins: ["*"],
+      patienceMs: 5000,
       ...settings,
     };
     this.submit = submit(this.settings);
@@ -83,6 +85,7 @@ export class World {
     });
     const reply = this.replies.shift() ??
       { status: 500, body: { code: "XX000", message: "nobody told what to reply" } };
+    if (reply.afterMs) await new Promise((answer) => setTimeout(answer, reply.afterMs));
     if (reply.gone) return new Response(new ReadableStream({ start: (stream) => stream.error(new Error("gone")) }));
     if (!reply.fault) return Response.json(reply.body ?? null, { status: reply.status ?? 200 });
     const status = reply.status ?? (/^PT\d{3}$/.test(reply.fault.code) ? Number(reply.fault.code.slice(2)) : 400);
