@@ -29,6 +29,8 @@ from headgate.wording import words
 MOST_ATTEMPTS: Final = 5
 SHORTEST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
+#: Of Temporal's absence all rows are told by few of them: those go on soon after it.
+LONGEST_OUTAGE_S: Final = 10.0
 #: A row of this age waits a quarter of it before it is tried again.
 _SHARE_OF_AGE: Final = 0.25
 #: So many commands in a row that no worker heard say that none runs.
@@ -155,6 +157,10 @@ def control(row: Row) -> tuple[Command, Control]:
 # What comes of it
 
 
+class Away(Unreachable):
+    """Temporal cannot be reached."""
+
+
 @dataclass(frozen=True, slots=True)
 class Started:
     """Temporal holds the request."""
@@ -197,7 +203,8 @@ Outcome = Started | Answered | Rejected | Dropped | Later
 def after(row: Row, error: Exception, said: str) -> Outcome:
     """What comes of a row that ended in an error; `said` is the error without secrets, for operators."""
     if isinstance(error, Unreachable):
-        return Later(patience(row.age_s), counted=False, why=said)
+        longest = LONGEST_OUTAGE_S if isinstance(error, Away) else LONGEST_PAUSE_S
+        return Later(min(patience(row.age_s), longest), counted=False, why=said)
     start = row.kind == "start"
     if isinstance(error, InvalidRequest):
         return Rejected(said) if start else Answered("failed", said)
@@ -225,7 +232,7 @@ class Outage:
     """
 
     shortest_s: float = 0.5
-    longest_s: float = 10.0
+    longest_s: float = LONGEST_OUTAGE_S
     until: float = 0.0
     pause_s: float = 0.0
 

@@ -24,8 +24,20 @@ import psycopg
 
 from headgate.databases import Database
 from headgate.errors import Unreachable
-from headgate.inbox import LONGEST_PAUSE_S, Answered, Dropped, Later, Outage, Outcome, Rejected, Row, Started, after
-from starter.carrying import Away, Carrier
+from headgate.inbox import (
+    LONGEST_PAUSE_S,
+    Answered,
+    Away,
+    Dropped,
+    Later,
+    Outage,
+    Outcome,
+    Rejected,
+    Row,
+    Started,
+    after,
+)
+from starter.carrying import Carrier
 from starter.inbox import CHANNEL, Inbox, connect
 
 log = logging.getLogger("headgate.bridge")

@@ -16,11 +16,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.store import Store
 from activities.submission import store_input
-from headgate.errors import HeadgateError, InvalidRequest, Unreachable
+from headgate.errors import HeadgateError, InvalidRequest
 from headgate.inbox import (
     OVER,
     Answered,
     Asked,
+    Away,
     Dropped,
     Ended,
     Outcome,
@@ -54,10 +55,6 @@ _TROUBLE: Final = {
     RPCStatusCode.DEADLINE_EXCEEDED,
     RPCStatusCode.RESOURCE_EXHAUSTED,
 }
-
-
-class Away(Unreachable):
-    """Temporal cannot be reached."""
 
 
 @contextmanager

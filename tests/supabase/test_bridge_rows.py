@@ -13,9 +13,11 @@ from temporalio.client import Client, Interceptor, OutboundInterceptor, StartWor
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from headgate import databases
 from headgate.inbox import Asked, Outcome
 from starter.bridge import Bell
 from starter.carrying import Carrier
+from starter.doctor import inbox_finding, projection_finding
 from tests.eventually import eventually
 from tests.supabase.front_door import LINE, FrontDoor, started
 from workflows import names
@@ -222,3 +224,17 @@ async def test_the_role_may_do_what_it_does_and_nothing_else(door: FrontDoor) ->
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 await connection.execute(statement)
     assert await status_of(door, request_id) == "submitted"
+
+
+async def test_the_doctor_says_what_waits(door: FrontDoor) -> None:
+    assert (await inbox_finding(door.inbox)).said.endswith("can be drained, 0 rows wait")
+    await door.submit()
+    await door.sql("update private.inbox set created_at = now() - interval '5 min', last_error = 'Temporal is away'")
+    finding = await inbox_finding(door.inbox)
+    assert finding.state == "note"
+    assert "the oldest for 300 s: Temporal is away" in finding.said
+    projector = databases.Database.from_environ({"X": door.database.url("headgate_projector")}, "X")
+    assert projector is not None
+    assert (await projection_finding(projector)).state == "good"
+    await door.sql("revoke select on private.inbox from headgate_bridge")
+    assert (await inbox_finding(door.inbox)).state == "bad"

@@ -195,3 +195,17 @@ def test_the_exit_code_tells_whether_something_is_amiss(state: str, code: int) -
     assert tell(surroundings, findings, as_json=True) == code
     assert json.loads(out.getvalue())["findings"][0]["cure"] == "cure"
     assert tell(surroundings, findings, as_json=False) == code
+
+
+@pytest.mark.parametrize("name", ["INBOX", "PROJECTION"])
+def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: Path, name: str) -> None:
+    url = {f"HEADGATE_{name}_URL": "postgresql://bridge:very-secret@127.0.0.1:1/x"}
+    found = examined(tmp_path, None, **url)
+    finding = found[name.lower()]
+    assert bad(found) == {name.lower()}
+    assert finding.said.startswith("bridge@127.0.0.1:1/x cannot be used")
+
+
+def test_the_transaction_pooler_is_no_way_to_the_inbox(tmp_path: Path) -> None:
+    found = examined(tmp_path, HEADGATE_INBOX_URL="postgresql://b:very-secret@pooler.example:6543/postgres")
+    assert "transaction pooler" in found["settings"].said

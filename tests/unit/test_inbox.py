@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from headgate import inbox
 from headgate.errors import HeadgateError, InvalidRequest, NoReply, Unreachable
 from headgate.inbox import (
+    LONGEST_OUTAGE_S,
     LONGEST_PAUSE_S,
     MOST_ATTEMPTS,
     OVER,
     UNKNOWN,
     Answered,
     Asked,
+    Away,
     Ended,
     Later,
     Outage,
@@ -160,6 +162,7 @@ def test_what_is_no_command(row: Row) -> None:
 ERRORS = st.sampled_from(
     [
         Unreachable("away"),
+        Away("away"),
         InvalidRequest("poison"),
         Refused("no"),
         NotDone("not now"),
@@ -192,7 +195,7 @@ def test_every_error_ends_or_waits_and_only_what_is_unexpected_counts(row: Row, 
         assert outcome.counted
         assert row.attempts + 1 < MOST_ATTEMPTS
     if isinstance(outcome, Later):
-        assert 1 <= outcome.pause_s <= LONGEST_PAUSE_S
+        assert 1 <= outcome.pause_s <= (LONGEST_OUTAGE_S if isinstance(error, Away) else LONGEST_PAUSE_S)
         assert outcome.why == str(error)
     else:
         assert isinstance(outcome, Rejected if row.kind == "start" else Answered)
@@ -228,7 +231,11 @@ def test_the_older_the_more_patient(one: float, other: float) -> None:
     assert patience(min(one, other)) <= patience(max(one, other)) <= LONGEST_PAUSE_S
 
 
-@given(st.lists(st.tuples(st.floats(0, 30), st.booleans()), max_size=50))
+#: In eighths, which floats add without an error.
+SECONDS = st.integers(0, 240).map(lambda eighths: eighths / 8)
+
+
+@given(st.lists(st.tuples(SECONDS, st.booleans()), max_size=50))
 def test_an_outage_is_news_once_and_its_pauses_are_bounded(steps: list[tuple[float, bool]]) -> None:
     outage, now, there = Outage(), 0.0, True
     for pause, answers in steps:
