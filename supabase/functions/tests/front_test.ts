@@ -244,13 +244,17 @@ for (const [fault, status, told, code] of FAULTS) {
   });
 }
 
-Deno.test("a gateway's page in place of an answer is unavailable", async () => {
-  await using world = new World();
-  const answer = await world.history(await get("/history"));
-  assert.equal(answer.status, 503);
-  assert.equal(world.received.length, 1, "reads are not repeated either");
-  await answer.body?.cancel();
-});
+for (
+  const reply of [{ status: 500, body: {} }, { status: 502, body: "<html>" }, { status: 503, body: {} }, { gone: true }]
+) {
+  Deno.test(`a gateway's own answer in place of one is unavailable: ${JSON.stringify(reply)}`, async () => {
+    await using world = new World();
+    world.will(reply);
+    const answer = await world.history(await get("/history"));
+    assert.equal(answer.status, 503, await answer.text());
+    assert.equal(world.received.length, 1, "reads are not repeated either");
+  });
+}
 
 Deno.test("a connection that breaks, and one that never was, are unavailable", async () => {
   await using world = new World();

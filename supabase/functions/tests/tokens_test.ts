@@ -81,6 +81,22 @@ for (const [what, forge] of Object.entries(FORGED)) {
   });
 }
 
+Deno.test("an EC key that does not name its algorithm checks no HMAC all the same", async () => {
+  const { alg: _, use: __, ...bare } = PUBLIC_KEY;
+  await using world = new World({ keys: [bare] });
+  world.will({ body: [] });
+  assert.equal((await ask(world, `Bearer ${await token()}`)).status, 200);
+  for (const secret of [JSON.stringify(bare), bare.x!]) {
+    assert.equal((await ask(world, `Bearer ${await hs256(new TextEncoder().encode(secret))}`)).status, 401);
+  }
+});
+
+Deno.test("a key without a name checks nothing", async () => {
+  const { kid: _, ...nameless } = PUBLIC_KEY;
+  await using world = new World({ keys: [nameless] });
+  assert.equal((await ask(world, `Bearer ${await token({}, { kid: undefined })}`)).status, 401);
+});
+
 Deno.test("HS256 counts where the operator gives an oct key, under its kid", async () => {
   const secret = new TextEncoder().encode("s".repeat(40));
   const k = btoa("s".repeat(40)).replace(/=+$/, "");
