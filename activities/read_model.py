@@ -24,6 +24,7 @@ from headgate.errors import NotProjected
 from headgate.messages.projections import Projection
 from headgate.messages.requests import BulkRequest
 from headgate.messages.words import Applied
+from headgate.retries import retried
 
 #: A little more than a second: two writes are a second apart by anybody's clock.
 ROW_EVERY: Final = timedelta(milliseconds=1050)
@@ -139,6 +140,10 @@ class ReadModel:
         async with self._transaction() as cursor:
             await cursor.execute("select")
 
+    async def check(self) -> None:
+        """Raises `NotProjected` where nothing could be told, for lack of rights too; nothing is changed."""
+        await self._write([])
+
     async def write(self, projections: Sequence[Projection], locations: Sequence[str | None]) -> Written:
         """These are written, one of each request at most; `locations` are those of their results, where they are known."""
         rows = [_row(one, location) for one, location in zip(projections, locations, strict=True)]
@@ -158,7 +163,7 @@ class ReadModel:
         facts = {
             "at": _at(request.submitted_at_ns),
             "request": request.id,
-            "parent": _parent(request.id),
+            "parent": retried(request.id),
             "organisation": request.organisation,
         }
         try:
@@ -221,7 +226,7 @@ async def _fill(
 
 def _row(told: Projection, location: str | None) -> tuple[Any, ...]:
     request, view = told.request, told.progress
-    parent = _parent(request.id)
+    parent = retried(request.id)
     return (
         request.id,
         request.organisation,
@@ -251,12 +256,6 @@ def _row(told: Projection, location: str | None) -> tuple[Any, ...]:
         _at(request.submitted_at_ns),
         parent,
     )
-
-
-def _parent(request_id: str) -> str:
-    """The request whose failed operations this one takes ("": it is no retry)."""
-    parent, _, number = request_id.rpartition(".retry")
-    return parent if number.isdigit() else ""
 
 
 def _at(at_ns: int) -> datetime:

@@ -8,9 +8,11 @@ A witness in the database, a trigger, counts the writes.
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import random
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ from temporalio.service import RPCError
 from benchmarks.readings import percentiles
 from benchmarks.rig import Rig, Setting, rig
 from headgate.messages.views import ProgressView
+from headgate.projections import counted
 from tests.supabase.conftest import Database
 from tests.supabase.platform.postgres import Postgres
 from tests.supabase.projected import FrontDoor, most_in_a_second, shows
@@ -37,16 +40,16 @@ ENDS_WITHIN_S = 60.0
 
 @dataclass
 class Asked:
-    """What workflows said when: (request, version, instant)."""
+    """What workflows said when: (request, version, counts, instant)."""
 
-    said: list[tuple[str, int, float]] = field(default_factory=list)
+    said: list[tuple[str, int, int, float]] = field(default_factory=list)
 
     async def ask(self, running: Rig, requests: Sequence[str], until: float) -> None:
         """One request after the other, at random."""
         while time.monotonic() < until:
             request_id = random.choice(requests)
             view = await running.progress(request_id)
-            self.said.append((request_id, view.version, time.time()))
+            self.said.append((request_id, view.version, counted(view), time.time()))
             await asyncio.sleep(ASKED_EVERY_S)
 
 
@@ -70,6 +73,7 @@ async def measure(setting: Setting, minutes: float, *, shown: bool) -> dict[str,
             made = _writes(await running.ledger()) - calls
             spent = (await running.actions()) - actions
             sizes = [await _size(running, request_id) for request_id in requests]
+            added = await _added(running, requests) if shown else {}
             for request_id in requests:
                 with suppress(RPCError):  # one that got more than its share is over
                     await running.client.get_workflow_handle(bulk_request_id(request_id)).signal("cancel")
@@ -83,7 +87,9 @@ async def measure(setting: Setting, minutes: float, *, shown: bool) -> dict[str,
                 "history_bytes_per_request": percentiles([size for _, size in sizes]),
                 "history_bytes_per_call": round(sum(size for _, size in sizes) / max(1, made)),
             }
-            return {**figures, **(await _shown(door, requests, views, asked))} if shown else figures
+            if not shown:
+                return figures
+            return {**figures, "added": added, **(await _shown(door, requests, views, asked))}
 
 
 async def _shown(
@@ -94,17 +100,14 @@ async def _shown(
     while (missing := [one for one in requests if not door.ended(one)]) and time.monotonic() < give_up_at:
         await asyncio.sleep(0.2)
     seen = {name: [one for one in writes if one["version"]] for name, writes in door.seen(*requests).items()}
-    lags, unseen = [], 0
-    by_request: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for name, writes in seen.items():
-        by_request[name] = [(one["version"], one["at"].timestamp()) for one in writes]
-    for name, version, at in asked.said:
-        later = [written for had, written in by_request[name] if had >= version]
-        lags += [max(0.0, min(later) - at)] if later else []
-        unseen += not later
-    span = max(at for rows in by_request.values() for _, at in rows) - min(
-        at for rows in by_request.values() for _, at in rows
-    )
+    of_versions: list[float] = []
+    of_counts: list[float] = []
+    for name, version, counts, at in asked.said:
+        for lags, column, said in ((of_versions, "version", version), (of_counts, "counted", counts)):
+            shown = [one["at"].timestamp() for one in seen[name] if one[column] >= said]
+            lags.append(max(0.0, min(shown, default=math.inf) - at))
+    times = [one["at"].timestamp() for writes in seen.values() for one in writes]
+    span = max(times) - min(times)
     return {
         "writes": sum(map(len, seen.values())),
         "writes_per_request_and_second": round(sum(map(len, seen.values())) / (REQUESTS * span), 3),
@@ -113,9 +116,8 @@ async def _shown(
             any(later["version"] <= earlier["version"] for earlier, later in pairwise(writes))
             for writes in seen.values()
         ),
-        "lag_s": percentiles(lags),
-        "asked": len(asked.said),
-        "never_shown": unseen,
+        "counts_are_behind_by_s": percentiles(of_counts),
+        "anything_is_behind_by_s": percentiles(of_versions),
         "ends_missing": len(missing),
         "ends_as_told": sum(shows(door.row(name), view) for name, view in zip(requests, views, strict=True)),
         "states": dict(Counter(one["status"] for writes in seen.values() for one in writes)),
@@ -132,6 +134,32 @@ def _lines(sheet: str, number: int, count: int) -> list[dict[str, Any]]:
 
 def _writes(ledger: dict[str, Any]) -> int:
     return sum(call["kind"] == "write" for call in ledger["calls"])
+
+
+async def _added(running: Rig, requests: Sequence[str]) -> dict[str, float]:
+    """What showing added to the histories: views that went along, their bytes, and activities of its own."""
+    orders = along = own = size = 0
+    for request_id in requests:
+        async for run in running.client.list_workflows(f"WorkflowId = '{bulk_request_id(request_id)}'"):
+            handle = running.client.get_workflow_handle(run.id, run_id=run.run_id)
+            async for event in handle.fetch_history_events():
+                scheduled = event.activity_task_scheduled_event_attributes
+                if scheduled.activity_type.name == "project":
+                    own += 1
+                    size += event.ByteSize()
+                elif scheduled.activity_type.name in ("send_lease", "resend_batch"):
+                    view = json.loads(scheduled.input.payloads[0].data)["progress"]
+                    orders += 1
+                    along += view is not None
+                    size += len(json.dumps(view)) if view else 0
+    return {
+        "orders": orders,
+        "views_along": along,
+        "activities_of_its_own": own,
+        "own_per_order": round(own / max(1, orders), 3),
+        "bytes": size,
+        "bytes_of_a_view": round(size / max(1, along + own)),
+    }
 
 
 async def _size(running: Rig, request_id: str) -> tuple[int, int]:

@@ -20,6 +20,12 @@ class GoesAgain(NamedTuple):
     first: bool
 
 
+def retried(request_id: str) -> str:
+    """The request whose failed operations this one takes ("": it is no retry)."""
+    parent, _, number = request_id.rpartition(".retry")
+    return parent if number.isdigit() else ""
+
+
 def said(retry: Retry) -> str:
     """What the request answers whose operations go again."""
     count = "1 operation goes" if retry.operations == 1 else f"{retry.operations:,} operations go"

@@ -259,6 +259,21 @@ async def _database(subject: str, database: Database, look: Callable[[], Awaitab
         return Finding(subject, "bad", f"{database.location} cannot be used: {database.said(error)}", cure)
 
 
+async def projection_finding(database: Database) -> Finding:
+    """Whether workers could tell people there how requests stand."""
+    from activities.read_model import ReadModel  # the driver is loaded where there is a database
+
+    model = ReadModel(database)
+    try:
+        await model.check()
+    except HeadgateError as error:
+        cure = "check HEADGATE_PROJECTION_URL, the password of headgate_projector and the migrations (docs/supabase-projection.md)"
+        return Finding("projection", "bad", str(error), cure)
+    finally:
+        await model.close()
+    return Finding("projection", "good", f"{database.location} can be told how requests stand")
+
+
 async def credential_findings(settings: Settings) -> list[Finding]:
     """One finding a user, as the worker would resolve it; none quotes a secret."""
     file = settings.credentials

@@ -694,7 +694,8 @@ class BulkRequestWorkflow(Steered):
         )
         if self._projecting.wanted:
             state, cause, version = self._state(), self._why(now).cause, self._progress.version + self.steering.version
+            counts = total + settled + self._progress.made
             again_ns = self._projecting.observe(
-                now, version, state, self.steering.priority, cause, held=self.steering.held
+                now, version, state, self.steering.priority, cause, counts, held=self.steering.held
             )
             self._wake(again_ns, now)

@@ -19,7 +19,7 @@ from temporalio.exceptions import ActivityError, FailureError, WorkflowAlreadySt
 from headgate.messages.projections import Projection, ProjectionCheckpoint
 from headgate.messages.requests import BulkRequest
 from headgate.messages.views import ProgressView
-from headgate.projections import Projections, sight
+from headgate.projections import Projections, exact, sight
 from workflows import names, policies
 
 
@@ -37,7 +37,7 @@ class Projecting:
         beside: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
         self._request = request
-        self._projections = Projections.restore(kept) if request.organisation else None
+        self._projections = Projections.restore(kept, request) if request.organisation else None
         self._view = view
         self._beside = beside
         self._telling: asyncio.Task[None] | None = None
@@ -64,11 +64,13 @@ class Projecting:
         if self._projections is not None:
             self._projections.said = True
 
-    def observe(self, now: int, version: int, state: str, priority: str, cause: str, *, held: bool) -> int:
+    def observe(self, now: int, version: int, state: str, priority: str, cause: str, counts: int, *, held: bool) -> int:
         """Look at the request, and begin to tell what is due; returns when to look again (ns; 0: at the next step)."""
         if self._projections is None or self._left or self._under_way:
             return 0
-        due_ns = self._projections.due_ns(now, version, sight(state, priority, cause), held=held)
+        due_ns = self._projections.due_ns(
+            now, version, sight(state, priority, cause), exact(state, cause, counts), held=held
+        )
         if not 0 < due_ns <= now:
             return due_ns
         self._telling = self._beside(self._tell(self._projections))
@@ -102,6 +104,8 @@ class Projecting:
 
     async def _tell(self, projections: Projections) -> None:
         view = self._view()
+        if view.version == projections.version:
+            return  # an order of the same step has taken it along
         projections.handed(workflow.time_ns(), view, own=True)
         try:
             await workflow.execute_activity(

@@ -28,10 +28,11 @@ from workflows import names
 from workflows.starting import start_options
 
 WITNESS = """
-create table private.witness (id text, version bigint, status text, at timestamptz not null default clock_timestamp());
+create table private.witness (id text, version bigint, status text, counted bigint, at timestamptz not null default clock_timestamp());
 create function private.see() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
-  insert into private.witness (id, version, status) values (new.id, new.version, new.status);
+  insert into private.witness (id, version, status, counted) values (new.id, new.version, new.status,
+    new.operations_total + new.operations_succeeded + new.operations_failed + new.calls_made);
   return null;
 end $$;
 create trigger z_witness after insert or update on public.bulk_requests for each row execute function private.see();

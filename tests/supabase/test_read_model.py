@@ -30,6 +30,7 @@ from headgate.message import SECOND_NS
 from headgate.messages.projections import Projection
 from headgate.messages.requests import BulkRequest
 from headgate.messages.views import CallCounts, OperationCounts, ProgressView, Waiting
+from starter.doctor import projection_finding
 from tests.supabase.conftest import Database
 from tests.supabase.projected import FrontDoor, most_in_a_second, projector_of, shows
 
@@ -279,3 +280,15 @@ async def test_a_database_that_is_away_makes_the_activity_try_again(tmp_path: Pa
     assert not found.value.non_retryable
     assert found.value.type == NotProjected.__name__
     assert "very-secret" not in str(found.value)
+
+
+async def test_the_doctor_says_whether_anything_could_be_told(database: Database) -> None:
+    """Also where the database answers, and the role may not write."""
+    assert (await projection_finding(projector_of(database))).state == "good"
+    for role, why in (("headgate_bridge", "permission denied"), ("nobody_at_all", "does not exist")):
+        where = Where.from_environ({"URL": database.url(role)}, "URL")
+        assert where is not None
+        found = await projection_finding(where)
+        assert found.state == "bad"
+        assert why in found.said
+        assert "HEADGATE_PROJECTION_URL" in found.cure
