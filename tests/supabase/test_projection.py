@@ -137,12 +137,12 @@ async def test_counts_of_a_paused_request_are_those_of_its_last_calls(stack: Sta
     lines = [append(f"quiet/{n}", "quiet") for n in range(60)]
     with stack.faults({"kind": "write", "every": 1, "effect": "delay", "seconds": 3.0}):
         handle = await door.submit(stack, await stack.project(), lines, operations_per_call=1)
-        await eventually(lambda: stack.calls("quiet"), timeout=20)
+        await eventually(lambda: stack.arrivals("quiet"), timeout=20)
         await handle.execute_update("pause", Control(by="ana"))
         await eventually(partial(door.says, handle, "paused"))
 
         assert door.row(handle)["operations_succeeded"] == 0
-        await eventually(lambda: door.row(handle)["operations_succeeded"] == len(stack.calls("quiet")), timeout=20)
+        await eventually(lambda: door.row(handle)["operations_succeeded"] == len(stack.arrivals("quiet")), timeout=20)
         assert shows(door.row(handle), await stack.view(handle))
     await handle.execute_update("cancel", Control(by="ana"))
     await handle.result()
