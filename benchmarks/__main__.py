@@ -34,6 +34,7 @@ BENCHMARKS = (
     "projection",
     "submits",
     "bridge",
+    "realtime",
 )
 
 

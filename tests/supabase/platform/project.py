@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
+import pytest
 
 from tests.supabase.platform import example, functions, lite, s3
 from tests.supabase.platform.gateway import Gateway
@@ -68,9 +69,9 @@ class Project:
 
     @property
     def stand_ins(self) -> StandIns:
-        """The parts; a test that asks for them of a hosted project cannot be run there."""
+        """The parts; a test that asks for them of a hosted project is skipped."""
         if self.parts is None:
-            raise Unavailable("this test breaks the platform, which a hosted project does not let it do")
+            pytest.skip("looks into the platform, or breaks it, which a hosted project does not let it do")
         return self.parts
 
     def role_url(self, role: str) -> str:

@@ -1,13 +1,17 @@
-"""Whether a request of S3's form was signed by the holder of a secret (AWS Signature Version 4)."""
+"""Files in S3's form: for the holder of a secret alone (AWS Signature Version 4), path-style, to read."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import parse_qsl, quote
+
+from aiohttp import web
 
 CLOCKS_DIFFER = timedelta(minutes=15)
 
@@ -19,6 +23,19 @@ class Keys:
     key_id: str
     secret: str = field(repr=False)
     region: str = "local"
+
+
+async def answer(keys: Keys, request: web.Request, path: Path) -> web.StreamResponse:
+    """The file, whole or a range of it, or its headers for HEAD."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    url = request.rel_url
+    if why := refusal(keys, request.method, url.raw_path, url.raw_query_string, headers):
+        return _refused(403, why)
+    if not await asyncio.to_thread(path.exists):
+        return _refused(404, "NoSuchKey")
+    content = await asyncio.to_thread(path.read_bytes)
+    etag = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
+    return web.FileResponse(path, headers={"ETag": etag})
 
 
 def refusal(keys: Keys, method: str, raw_path: str, query: str, headers: Mapping[str, str]) -> str:
@@ -61,3 +78,11 @@ def refusal(keys: Keys, method: str, raw_path: str, query: str, headers: Mapping
         signing_key = hmac.digest(signing_key, step.encode(), "sha256")
     wanted = hmac.new(signing_key, to_sign.encode(), "sha256").hexdigest()
     return "" if hmac.compare_digest(wanted, parts["Signature"]) else "SignatureDoesNotMatch"
+
+
+def _refused(status: int, code: str) -> web.Response:
+    return web.Response(
+        status=status,
+        content_type="application/xml",
+        text=f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{code}</Message></Error>',
+    )

@@ -9,14 +9,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -160,19 +158,7 @@ class Storage:
         return web.json_response([{"bucket_id": bucket, "name": name} for (name,) in rows])
 
     async def _s3(self, request: web.Request) -> web.StreamResponse:
-        """GET (whole or a range) and HEAD."""
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        why = s3.refusal(
-            self._keys, request.method, request.rel_url.raw_path, request.rel_url.raw_query_string, headers
-        )
-        if why:
-            return _s3_refusal(403, why)
-        path = self._path(*_object(request))
-        if not path.exists():
-            return _s3_refusal(404, "NoSuchKey")
-        etag = f'"{hashlib.md5(await asyncio.to_thread(path.read_bytes), usedforsecurity=False).hexdigest()}"'
-        modified = formatdate(path.stat().st_mtime, usegmt=True)
-        return web.FileResponse(path, headers={"ETag": etag, "Last-Modified": modified})
+        return await s3.answer(self._keys, request, self._path(*_object(request)))
 
     def _user(self, request: web.Request) -> Claims:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -250,11 +236,3 @@ def _refuse(status: int, error: str, message: str, http: int = 400) -> NoReturn:
     refusal = web.HTTPBadRequest(text=body, content_type="application/json")
     refusal.set_status(http)
     raise refusal
-
-
-def _s3_refusal(status: int, code: str) -> web.Response:
-    return web.Response(
-        status=status,
-        content_type="application/xml",
-        text=f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{code}</Message></Error>',
-    )
