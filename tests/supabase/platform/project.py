@@ -147,7 +147,7 @@ async def running_project(
 def _hosted(url: str) -> Project:
     """Raises Unavailable where the project's key or database is not named."""
     try:
-        key, database_url = (os.environ[f"HEADGATE_SUPABASE_{name}"] for name in ("PUBLISHABLE_KEY", "DB_URL"))
+        key, database_url = os.environ["HEADGATE_SUPABASE_PUBLISHABLE_KEY"], os.environ["HEADGATE_SUPABASE_DB_URL"]
     except KeyError as missing:
         raise Unavailable(f"HEADGATE_SUPABASE_URL is set, {missing} is not") from None
     uploads = {name: value for name, value in os.environ.items() if name.startswith("HEADGATE_UPLOADS")}
