@@ -4,6 +4,8 @@ import { Refusal } from "./refusals.ts";
 
 /** Operations of 1 MiB and what is around them. */
 export const MAX_BODY_BYTES = 1_048_576 + 65_536;
+/** Who sends somewhat too much is heard out, and nothing kept of it: a connection that is cut shows no answer. */
+const HEARD_OUT_BYTES = 8 * 1_048_576;
 /** Deeper than any request of the Sheets API; recursion over it is safe. */
 export const MAX_DEPTH = 64;
 
@@ -30,20 +32,23 @@ export async function readJson(request: Request): Promise<unknown> {
 
 /** At most `MAX_BODY_BYTES` are ever held, whatever Content-Length says and however the body comes. */
 async function read(request: Request): Promise<Uint8Array> {
-  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+  const declared = Number(request.headers.get("content-length") ?? 0);
   const chunks: Uint8Array[] = [];
   let size = 0;
   const reader = request.body?.getReader();
   try {
     for (let part = await reader?.read(); part && !part.done; part = await reader!.read()) {
       size += part.value.byteLength;
-      if (size > MAX_BODY_BYTES) throw tooLarge();
-      chunks.push(part.value);
+      if (size > HEARD_OUT_BYTES) break;
+      if (declared > MAX_BODY_BYTES || size > MAX_BODY_BYTES) chunks.length = 0;
+      else chunks.push(part.value);
     }
-  } catch (error) {
+  } catch {
+    throw malformed("The body broke off.");
+  } finally {
     reader?.cancel().catch(() => {});
-    throw error instanceof Refusal ? error : malformed("The body broke off.");
   }
+  if (declared > MAX_BODY_BYTES || size > MAX_BODY_BYTES) throw tooLarge();
   const whole = new Uint8Array(size);
   let at = 0;
   for (const chunk of chunks) {
