@@ -33,7 +33,7 @@ from workflows import names
 
 STORE_WITHIN_S: Final = 30.0
 CREDENTIAL_WITHIN_S: Final = 15.0
-DATABASE_WITHIN_S: Final = 15.0
+INBOX_WITHIN_S: Final = 15.0
 #: A bridge that runs takes a row sooner.
 INBOX_LATE_S: Final = 60.0
 QUEUES: Final[Mapping[str, str]] = {
@@ -221,42 +221,22 @@ async def inbox_finding(database: Database) -> Finding:
     """Whether the bridge could drain the inbox, and what waits there."""
     from starter.inbox import Inbox  # the driver is loaded where there is a database
 
-    async def look() -> Finding:
-        inbox = await Inbox.open(database)
-        try:
-            waits, oldest_s, why = await inbox.waiting()
-        finally:
-            await inbox.close()
-        if oldest_s <= INBOX_LATE_S:
-            return Finding("inbox", "good", f"{database.location} can be drained, {waits} rows wait")
-        said = f"{waits} rows wait at {database.location}, the oldest for {oldest_s:.0f} s{f': {why}' if why else ''}"
-        return Finding("inbox", "note", said, "headgate bridge")
-
     cure = "check HEADGATE_INBOX_URL, the password of headgate_bridge and the migrations (docs/supabase-bridge.md)"
-    return await _database("inbox", database, look, cure)
-
-
-async def projection_finding(database: Database) -> Finding:
-    """Whether workers could tell the read model how requests stand."""
-    from starter.inbox import connect
-
-    async def look() -> Finding:
-        async with await connect(database) as connection:
-            await connection.execute("select id from public.bulk_requests limit 1")
-        return Finding("projection", "good", f"{database.location} answers")
-
-    cure = "check HEADGATE_PROJECTION_URL, the password of headgate_projector and the migrations"
-    return await _database("projection", database, look, cure)
-
-
-async def _database(subject: str, database: Database, look: Callable[[], Awaitable[Finding]], cure: str) -> Finding:
     try:
-        async with asyncio.timeout(DATABASE_WITHIN_S):
-            return await look()
+        async with asyncio.timeout(INBOX_WITHIN_S):
+            inbox = await Inbox.open(database)
+            try:
+                waits, oldest_s, why = await inbox.waiting()
+            finally:
+                await inbox.close()
     except TimeoutError:
-        return Finding(subject, "bad", f"{database.location} does not answer within {DATABASE_WITHIN_S:g} s", cure)
+        return Finding("inbox", "bad", f"{database.location} does not answer within {INBOX_WITHIN_S:g} s", cure)
     except Exception as error:
-        return Finding(subject, "bad", f"{database.location} cannot be used: {database.said(error)}", cure)
+        return Finding("inbox", "bad", f"{database.location} cannot be used: {database.said(error)}", cure)
+    if oldest_s <= INBOX_LATE_S:
+        return Finding("inbox", "good", f"{database.location} can be drained, {waits} rows wait")
+    said = f"{waits} rows wait at {database.location}, the oldest for {oldest_s:.0f} s{f': {why}' if why else ''}"
+    return Finding("inbox", "note", said, "headgate bridge")
 
 
 async def projection_finding(database: Database) -> Finding:

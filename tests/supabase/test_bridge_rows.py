@@ -13,11 +13,10 @@ from temporalio.client import Client, Interceptor, OutboundInterceptor, StartWor
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from headgate import databases
 from headgate.inbox import Asked, Outcome
 from starter.bridge import Bell
 from starter.carrying import Carrier
-from starter.doctor import inbox_finding, projection_finding
+from starter.doctor import inbox_finding
 from tests.eventually import eventually
 from tests.supabase.front_door import LINE, FrontDoor, started
 from workflows import names
@@ -233,8 +232,5 @@ async def test_the_doctor_says_what_waits(door: FrontDoor) -> None:
     finding = await inbox_finding(door.inbox)
     assert finding.state == "note"
     assert "the oldest for 300 s: Temporal is away" in finding.said
-    projector = databases.Database.from_environ({"X": door.database.url("headgate_projector")}, "X")
-    assert projector is not None
-    assert (await projection_finding(projector)).state == "good"
     await door.sql("revoke select on private.inbox from headgate_bridge")
     assert (await inbox_finding(door.inbox)).state == "bad"

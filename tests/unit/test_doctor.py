@@ -201,9 +201,8 @@ def test_the_exit_code_tells_whether_something_is_amiss(state: str, code: int) -
 def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: Path, name: str) -> None:
     url = {f"HEADGATE_{name}_URL": "postgresql://bridge:very-secret@127.0.0.1:1/x"}
     found = examined(tmp_path, None, **url)
-    finding = found[name.lower()]
     assert bad(found) == {name.lower()}
-    assert finding.said.startswith("bridge@127.0.0.1:1/x cannot be used")
+    assert "bridge@127.0.0.1:1/x" in found[name.lower()].said
 
 
 def test_the_transaction_pooler_is_no_way_to_the_inbox(tmp_path: Path) -> None:
