@@ -1,8 +1,7 @@
 /** The bar of a request: what has succeeded, failed and was left, as parts of all its operations. */
 
 import { el, mark, say, shown } from "./dom.ts";
-import type { BulkRequest } from "./model.ts";
-import { isOver } from "./rights.ts";
+import { type BulkRequest, isOver } from "./model.ts";
 import { count } from "./words.ts";
 
 /** How many of its operations have an outcome, in per cent; rounded down, so that 100 means all. */

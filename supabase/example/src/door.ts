@@ -2,31 +2,25 @@
 
 import { createClient, type SupabaseClient } from "@supabase/supabase-js";
 import { hashOf } from "./hashing.ts";
-import type { BulkRequest, Command, CommandKind, DeadLetter, Entry, Organisation, Priority, Role, Wish } from "./model.ts";
+import { call } from "../../client/door.ts";
+import { Topics } from "../../client/topics.ts";
+import type { BulkRequest, Command, CommandKind, History, Organisation, Priority, RequestPage, Role, Wish } from "./model.ts";
 import { Trouble } from "./trouble.ts";
 import { uploaded } from "./uploading.ts";
 import { type ListHearing, type RequestHearing, type Watching, watchOrganisation, watchRequest } from "./watching.ts";
 
-export interface ListPage {
-  requests: BulkRequest[];
-  next: string | null;
-}
-export interface RequestPage {
+interface Submitted {
   request: BulkRequest;
-  events: Entry[];
-  commands: Command[];
-  dead_letters: DeadLetter[];
-  next: string | null;
-}
-interface Upload {
-  url: string;
+  upload?: { url: string };
 }
 
 export class Door {
-  readonly client: SupabaseClient;
+  readonly topics: Topics;
+  private readonly client: SupabaseClient;
 
-  constructor(private readonly url: string, private readonly key: string) {
+  constructor(url: string, key: string) {
     this.client = createClient(url, key);
+    this.topics = new Topics(this.client);
   }
 
   // -- the session
@@ -76,7 +70,7 @@ export class Door {
 
   async submit(organisation: string, wish: Wish, key: string, operations: string): Promise<BulkRequest> {
     const body = { organisation, ...wish, idempotency_key: key, operations };
-    return (await this.call<{ request: BulkRequest }>("POST", "submit", body)).request;
+    return (await this.call<Submitted>("submit", body)).request;
   }
 
   /** The same by way of storage; `told` hears what is under way and how far (0 to 1) it is. */
@@ -90,7 +84,7 @@ export class Door {
     const sha256 = await hashOf(file, (bytes) => told("Reading the file…", bytes / file.size));
     told("Asking for a place…", 1);
     const body = { organisation, ...wish, idempotency_key: key, upload: { sha256, bytes: file.size } };
-    const { request, upload } = await this.call<{ request: BulkRequest; upload?: Upload }>("POST", "submit", body);
+    const { request, upload } = await this.call<Submitted>("submit", body);
     if (upload) {
       await uploaded(
         upload.url,
@@ -100,7 +94,7 @@ export class Door {
     }
     if (request.status === "awaiting_upload") {
       told("Starting…", 1);
-      await this.call("POST", `submit/${encodeURIComponent(request.id)}/finalize`);
+      await this.call(`submit/${encodeURIComponent(request.id)}/finalize`, {});
     }
     return request;
   }
@@ -108,15 +102,15 @@ export class Door {
   /** Says something to a request; under its `id` it is said once. */
   async command(id: string, request: string, command: CommandKind, to: Priority | null): Promise<Command> {
     const body = { id, request, command, ...(to ? { to } : {}) };
-    return (await this.call<{ command: Command }>("POST", "command", body)).command;
+    return (await this.call<{ command: Command }>("command", body)).command;
   }
 
-  list(organisation: string, before: string | null = null): Promise<ListPage> {
-    return this.call("GET", `history?${query({ organisation, before })}`);
+  list(organisation: string, before: string | null = null): Promise<RequestPage> {
+    return this.call(`history?${query({ organisation, before })}`);
   }
 
-  look(request: string, before: string | null = null): Promise<RequestPage> {
-    return this.call("GET", `history/${encodeURIComponent(request)}?${query({ before })}`);
+  look(request: string, before: string | null = null): Promise<History> {
+    return this.call(`history/${encodeURIComponent(request)}?${query({ before })}`);
   }
 
   watchOrganisation(organisation: string, hearing: ListHearing): Watching {
@@ -127,20 +121,14 @@ export class Door {
     return watchRequest(this, request, hearing);
   }
 
-  /** One call; raises what the front door says as `{code, message, hint, retryAfter}`. */
-  private async call<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const token = (await this.client.auth.getSession()).data.session?.access_token ?? this.key;
-    const answer = await fetch(`${this.url}/functions/v1/${path}`, {
-      method,
-      headers: { apikey: this.key, authorization: `Bearer ${token}`, ...(body ? { "content-type": "application/json" } : {}) },
-      ...(body ? { body: JSON.stringify(body) } : {}),
-    });
-    const said = await answer.json().catch(() => ({}));
-    if (answer.ok) return said as T;
-    if (said.error?.code === "unauthenticated") await this.signOut();
-    throw said.error
-      ? { ...said.error, retryAfter: Number(answer.headers.get("retry-after")) || undefined }
-      : new Trouble(`The front door answered ${answer.status}.`, "Try again in a moment.");
+  /** One call; a session that the front door does not know any more is over. Raises `FrontDoorError`. */
+  private async call<T>(path: string, body?: object): Promise<T> {
+    try {
+      return await call<T>(this.client, path, body);
+    } catch (thrown) {
+      if ((thrown as { code?: string }).code === "unauthenticated") await this.signOut();
+      throw thrown;
+    }
   }
 }
 

@@ -3,8 +3,8 @@
 import { Bar } from "./bar.ts";
 import { arrange, choice, el, mark, say, shown } from "./dom.ts";
 import type { Door } from "./door.ts";
-import type { BulkRequest, Organisation } from "./model.ts";
-import { isOver, maySubmit } from "./rights.ts";
+import { type BulkRequest, isOver, type Organisation } from "./model.ts";
+import { maySubmit } from "./rights.ts";
 import type { Shell } from "./shell.ts";
 import { ago, ahead, count, STATES } from "./words.ts";
 

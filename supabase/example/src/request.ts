@@ -4,8 +4,7 @@ import { Bar } from "./bar.ts";
 import { arrange, el, mark, say, shown } from "./dom.ts";
 import type { Door } from "./door.ts";
 import { titleOf } from "./list.ts";
-import type { BulkRequest, DeadLetter, Entry, Organisation } from "./model.ts";
-import { isOver } from "./rights.ts";
+import { type BulkRequest, type DeadLetter, type HistoryEvent, isOver, type Organisation } from "./model.ts";
 import type { Shell } from "./shell.ts";
 import { Steering } from "./steering.ts";
 import { timelineItem } from "./timeline.ts";
@@ -122,7 +121,10 @@ export function requestPage(shell: Shell, door: Door, organisation: Organisation
     shown(bad > 0 || letters.childElementCount > 0, failures);
     steering.show(now);
     tick();
-    if (before && before.status !== now.status) shell.tell(`${titleOf(now)} is ${STATES[now.status].toLowerCase()}.`);
+    // Between running and waiting it may go back and forth: that is seen, but not called out.
+    if (before && before.status !== now.status && (isOver(now) || now.status === "paused")) {
+      shell.tell(`${titleOf(now)} is ${STATES[now.status].toLowerCase()}.`);
+    }
   }
 
   /** What changes by the clock alone. */
@@ -148,7 +150,7 @@ export function requestPage(shell: Shell, door: Door, organisation: Organisation
     say(by, `Submitted ${ago(begun)}${request.order === "strict" ? ", strictly in order" : ""}`);
   }
 
-  function tell(entries: readonly Entry[], older: boolean): void {
+  function tell(entries: readonly HistoryEvent[], older: boolean): void {
     for (const entry of entries) {
       const id = `${entry.at}/${entry.id}`;
       if (!known.has(id)) known.set(id, timelineItem(entry));

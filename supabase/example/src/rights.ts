@@ -2,15 +2,9 @@
  * Which buttons make sense, for whom and when. The database decides; this only spares people a press that would be refused.
  */
 
-import type { BulkRequest, CommandKind, Organisation } from "./model.ts";
+import { type BulkRequest, type CommandKind, isOver, type Organisation } from "./model.ts";
 
-const OVER: ReadonlySet<string> = new Set(["completed", "cancelled", "failed"]);
 const UNDER_WAY: ReadonlySet<string> = new Set(["submitted", "planning", "running", "waiting"]);
-
-/** Whether nothing more will happen with it by itself. */
-export function isOver(request: BulkRequest): boolean {
-  return OVER.has(request.status);
-}
 
 /** Whether this person may hand over requests in this organisation. */
 export function maySubmit(organisation: Organisation): boolean {

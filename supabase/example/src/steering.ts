@@ -41,6 +41,7 @@ export class Steering {
   private readonly priorityField = el("div", { class: "inline" }, el("label", { for: "priority" }, "Priority"), this.priority);
   private readonly answer = el("p", { class: "answer", role: "status" });
   private readonly sure: HTMLDialogElement;
+  private readonly keep = el("button", { type: "button", onclick: () => this.sure.close() }, "Keep it");
   private readonly question = el("p", { id: "sure-text" });
   private readonly awaited = new Set<string>();
 
@@ -75,7 +76,7 @@ export class Steering {
           { type: "button", class: "danger", onclick: () => (this.sure.close(), void this.press("cancel")) },
           "Cancel the request",
         ),
-        el("button", { type: "button", autofocus: true, onclick: () => this.sure.close() }, "Keep it"),
+        this.keep,
       ),
     );
     this.element = el(
@@ -123,10 +124,15 @@ export class Steering {
       }What has been written stays. This cannot be undone.`,
     );
     this.sure.showModal();
+    this.keep.focus();
   }
 
   private async press(kind: CommandKind, to: Priority | null = null): Promise<void> {
     if (!this.request) return;
+    if (this.awaited.size > 0) {
+      this.priority.value = this.request.priority;
+      return;
+    }
     this.busy(true);
     this.answer.classList.remove("bad");
     say(this.answer, PRESSED[kind]);
@@ -145,6 +151,7 @@ export class Steering {
 
   private busy(busy: boolean): void {
     this.element.setAttribute("aria-busy", String(busy));
-    for (const button of Object.values(this.buttons)) button.disabled = busy;
+    // Not `disabled`, which would take the focus away.
+    for (const button of Object.values(this.buttons)) button.setAttribute("aria-disabled", String(busy));
   }
 }

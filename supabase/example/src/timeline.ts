@@ -1,7 +1,7 @@
 /** The audit of a request, told as a timeline. */
 
 import { el } from "./dom.ts";
-import type { Entry, Status } from "./model.ts";
+import type { HistoryEvent, Status } from "./model.ts";
 import { instant, STATES } from "./words.ts";
 
 const ASKED: Readonly<Record<string, string>> = {
@@ -21,7 +21,7 @@ function state(value: unknown): string {
 }
 
 /** Who did it, what happened, and a sentence more where there is one. */
-export function told(entry: Entry): { who: string; what: string; more: string } {
+export function told(entry: HistoryEvent): { who: string; what: string; more: string } {
   const { kind, data } = entry;
   const who = entry.actor_name || (entry.actor ? "A member" : "headgate");
   switch (kind) {
@@ -47,7 +47,7 @@ export function told(entry: Entry): { who: string; what: string; more: string } 
 }
 
 /** One entry of the list. */
-export function timelineItem(entry: Entry): HTMLElement {
+export function timelineItem(entry: HistoryEvent): HTMLElement {
   const { who, what, more } = told(entry);
   const kind = entry.kind === "status" ? `state-${text(entry.data.to)}` : entry.kind;
   return el(

@@ -17,6 +17,7 @@ interface Told {
 }
 
 const ADVICE: Readonly<Record<string, string>> = {
+  unreachable: "It is tried again by itself; a press of yours is done once, however often you repeat it.",
   unauthenticated: "Sign in again.",
   forbidden: "Ask an admin of your organisation for the right to do this.",
   not_found: "It may have been removed, or belong to another organisation: go back to the list.",
@@ -36,7 +37,7 @@ export function troubleOf(thrown: unknown): Trouble {
     return new Trouble(sentence, told.hint || wait || ADVICE[told.code] || "Try again in a moment.", told.code);
   }
   if (thrown instanceof TypeError) {
-    return new Trouble("The front door cannot be reached.", "Check the connection and try again.", "unreachable");
+    return new Trouble("The server cannot be reached.", "Check the connection and try again.", "unreachable");
   }
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return new Trouble(message || "Something went wrong.", "Load the page again; what you see is read anew then.");

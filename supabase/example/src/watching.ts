@@ -1,16 +1,19 @@
-/** Requests as they change: Realtime says that and mostly how, what it leaves out or loses is read through the front door. */
+/**
+ * Requests as the page shows them while they change: built of the client's parts, since a page shows more than a request's row
+ * (its audit and dead letters, also after its end) and moves the bars of many.
+ */
 
-import type { Door, RequestPage } from "./door.ts";
-import { calmly, joined } from "./live.ts";
-import type { BulkRequest, Command, DeadLetter, Entry, Link } from "./model.ts";
-import { isOver } from "./rights.ts";
+import { PACE, Reader } from "../../client/reading.ts";
+import { merged } from "../../client/watching.ts";
+import type { Door } from "./door.ts";
+import { type BulkRequest, type Command, type DeadLetter, type History, type HistoryEvent, isOver, type Link } from "./model.ts";
 
-const CALM_MS = 300;
 /** Of the hundred channels that a connection may have. */
 const MOST_CHANNELS = 60;
 
 interface Hearing {
   link(link: Link): void;
+  /** Reading fails; it is tried again by itself. */
   trouble(thrown: unknown): void;
 }
 export interface ListHearing extends Hearing {
@@ -21,22 +24,17 @@ export interface RequestHearing extends Hearing {
   request(request: BulkRequest): void;
   command(command: Command): void;
   /** Entries, of which some may have been told before. */
-  events(entries: readonly Entry[], older: boolean): void;
+  events(entries: readonly HistoryEvent[], older: boolean): void;
   /** All dead letters that were read so far. */
   letters(letters: readonly DeadLetter[], further: boolean): void;
 }
 export interface Watching {
+  /** Reads what is older. */
   more(): Promise<void>;
   stop(): void;
 }
 
 type Said = Partial<BulkRequest> & { id: string; revision: number };
-
-/** What is known of a request after a message; null where the message is old, `gap` where one before it was lost. */
-export function merged(known: BulkRequest, said: Said): { request: BulkRequest; gap: boolean } | null {
-  if (said.revision <= known.revision) return null;
-  return { request: { ...known, ...said }, gap: said.revision > known.revision + 1 };
-}
 
 export function watchOrganisation(door: Door, organisation: string, hearing: ListHearing): Watching {
   const known = new Map<string, BulkRequest>();
@@ -45,51 +43,50 @@ export function watchOrganisation(door: Door, organisation: string, hearing: Lis
   let stopped = false;
 
   function take(requests: readonly BulkRequest[]): void {
+    if (stopped) return;
     const changed = requests.filter((request) => request.revision >= (known.get(request.id)?.revision ?? 0));
     for (const request of changed) known.set(request.id, request);
     hearing.requests(changed, next !== null);
-    for (const request of changed) follow(request);
+    changed.forEach(follow);
   }
 
   /** A channel for each open request, so that its bar moves. */
   function follow(request: BulkRequest): void {
-    const leave = channels.get(request.id);
     if (isOver(request)) {
-      leave?.();
+      channels.get(request.id)?.();
       channels.delete(request.id);
-    } else if (!leave && channels.size < MOST_CHANNELS) {
+    } else if (!channels.has(request.id) && channels.size < MOST_CHANNELS) {
       channels.set(
         request.id,
-        joined(door.client, `request:${request.id}`, ["progress"], {
+        door.topics.listen(`request:${request.id}`, {
           ready: () => {},
           link: () => {},
-          said(_, payload) {
-            const news = merged(known.get(request.id)!, payload as unknown as Said);
-            if (news) take([news.request]);
+          said(event, payload) {
+            const news = event === "progress" && merged(known.get(request.id)!, payload as unknown as Said);
+            if (!news) return;
+            reader.heard();
+            take([news.request]);
           },
         }),
       );
     }
   }
 
-  async function read(): Promise<void> {
-    try {
+  const reader = new Reader(
+    async () => {
       const page = await door.list(organisation);
-      if (stopped) return;
       if (known.size <= page.requests.length) next = page.next;
       take(page.requests);
-    } catch (thrown) {
-      if (!stopped) hearing.trouble(thrown);
-    }
-  }
-
-  const again = calmly(CALM_MS, () => void read());
-  const leave = joined(door.client, `org:${organisation}`, ["request"], {
-    ready: again.soon,
-    said: again.soon,
+    },
+    (thrown) => hearing.trouble(thrown),
+    PACE,
+  );
+  const leave = door.topics.listen(`org:${organisation}`, {
+    ready: () => reader.soon(),
     link: (link) => hearing.link(link),
+    said: () => reader.soon(),
   });
-  void read();
+  reader.soon();
   return {
     async more() {
       if (next === null) return;
@@ -99,9 +96,9 @@ export function watchOrganisation(door: Door, organisation: string, hearing: Lis
     },
     stop() {
       stopped = true;
-      again.never();
+      reader.stop();
       leave();
-      for (const stop of channels.values()) stop();
+      channels.forEach((stop) => stop());
     },
   };
 }
@@ -113,7 +110,8 @@ export function watchRequest(door: Door, id: string, hearing: RequestHearing): W
   let stopped = false;
   const letters = new Map<string, DeadLetter>();
 
-  function take(page: RequestPage, older: boolean): void {
+  function take(page: History, older: boolean): void {
+    if (stopped) return;
     if (!known || page.request.revision >= known.revision) hearing.request(known = page.request);
     for (const letter of page.dead_letters) letters.set(`${letter.line} ${letter.id}`, letter);
     // A page read anew begins at the newest; where the older ones end is known already.
@@ -124,44 +122,39 @@ export function watchRequest(door: Door, id: string, hearing: RequestHearing): W
     page.commands.forEach((command) => hearing.command(command));
   }
 
-  async function read(): Promise<void> {
-    try {
-      const page = await door.look(id);
-      if (!stopped) take(page, false);
-    } catch (thrown) {
-      if (!stopped) hearing.trouble(thrown);
-    }
-  }
-
-  const again = calmly(CALM_MS, () => void read());
-  const leave = joined(door.client, `request:${id}`, ["progress", "command"], {
-    ready: again.soon,
+  const reader = new Reader(
+    async () => take(await door.look(id), false),
+    (thrown) => {
+      hearing.trouble(thrown);
+      if (!known) stop();
+    },
+    PACE,
+  );
+  const leave = door.topics.listen(`request:${id}`, {
+    ready: () => reader.soon(),
     link: (link) => hearing.link(link),
     said(event, payload) {
-      if (event === "command") {
-        hearing.command(payload as unknown as Command);
-        again.soon();
-        return;
-      }
-      if (!known) return again.soon();
+      reader.heard();
+      if (event === "command") hearing.command(payload as unknown as Command);
       const before = known;
-      const news = merged(before, payload as unknown as Said);
-      if (!news) return;
-      hearing.request(known = news.request);
-      // The messages hold neither reasons nor the audit.
-      const further = news.request.status !== before.status || news.request.operations.failed !== before.operations.failed;
-      if (news.gap || further) again.soon();
+      const news = event === "progress" && before && merged(before, payload as unknown as Said);
+      if (news) hearing.request(known = news.request);
+      // The audit and the reasons are in no message.
+      if (event === "command" || !before || (news && (!news.whole || news.request.status !== before.status))) reader.soon();
     },
   });
-  void read();
+
+  function stop(): void {
+    stopped = true;
+    reader.stop();
+    leave();
+  }
+
+  reader.soon();
   return {
     async more() {
       if (next !== null) take(await door.look(id, next), true);
     },
-    stop() {
-      stopped = true;
-      again.never();
-      leave();
-    },
+    stop,
   };
 }
