@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.eventually import eventually
-from tests.supabase.person import OVER, Json, Person, Watching
+from tests.supabase.person import OVER, Json, Person, Watching, as_lines
+from tests.supabase.platform.client import deno_client
 from tests.supabase.whole import Organisation, Whole
 
 #: Long enough for a pause to come in between, short enough for a test.
@@ -93,6 +94,29 @@ async def test_a_file_through_storage_from_sign_in_to_done(whole: Whole, acme: O
     assert row["status"] == "completed"
     assert row["input_sha256"]
     assert row["input_path"] == f"{acme.id}/{request['id']}"
+
+
+@pytest.mark.parametrize("way", ["operations", "file"])
+async def test_supabase_js_from_submit_to_done(whole: Whole, acme: Organisation, way: str) -> None:
+    account = await whole.account(acme, "member")
+    sheet = whole.spreadsheet()
+    lines = whole.lines(sheet, CALLS)
+    async with deno_client(whole.project.url, whole.project.key, account.token) as client:
+        submission = {"organisation": acme.id, "name": "Prices", "order": "strict", way: as_lines(lines)}
+        request = (await client.call("submit", submission))["id"]
+        watched = await client.watch(request)
+        await eventually(lambda: whole.calls(sheet), 60)
+        command = await client.call("command", request, "pause", {})
+        accepted = {"id": command["id"], "status": "accepted"}
+        await eventually(lambda: any(accepted.items() <= answer.items() for answer in watched.commands), 20)
+        await eventually(lambda: watched.last["status"] == "paused", 20)
+        assert await whole.falls_silent(sheet) < CALLS, "it was over before it could be paused"
+        await client.call("command", request, "resume", {})
+        await eventually(lambda: watched.last["status"] in OVER, 90)
+        row = await agree(whole, watched.last, request, whole.appended(lines), sheet)
+        assert watched.troubles == []
+    assert row["status"] == "completed"
+    assert bool(row["input_path"]) == (way == "file")
 
 
 async def test_what_failed_is_retried_and_what_may_not_be_said_is_refused(whole: Whole, acme: Organisation) -> None:
