@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check bench chromium supabase supabase-test pictures lock clean
+.PHONY: demo test check bench chromium supabase supabase-test front-door pictures lock clean
 .DELETE_ON_ERROR:
 
 $(STAMP): requirements.lock pyproject.toml
@@ -39,6 +39,9 @@ chromium:  ## a browser for tests/browser, where apt can install one; elsewhere 
 
 supabase:  ## the programs of tests/supabase, from npm and apt; elsewhere its tests skip and say so
 	@sh tools/supabase.sh
+
+front-door: $(STAMP) supabase  ## the Supabase front door live on this machine, with a page to play with, until Ctrl-C
+	@$(BIN)/python -m tests.supabase.show $(ARGS)
 
 supabase-test: $(STAMP) supabase  ## the Supabase front door alone: database, functions, clients, end to end
 	$(BIN)/python -m pytest tests/supabase $(ARGS)

@@ -10,9 +10,10 @@ import { ago, ahead, count, STATES } from "./words.ts";
 
 const FILTERS = [["", "All"], ["open", "Open"], ["over", "Over"]] as const;
 
-/** What a request is called: its name, else the start of its id. */
+/** What a request is called: its name, else the start of its id, and which retry it is. */
 export function titleOf(request: BulkRequest): string {
-  return request.name || `Request ${request.id.slice(0, 8)}`;
+  const retry = /\.retry(\d+)$/.exec(request.id)?.[1];
+  return request.name || `${retry ? `Retry ${retry} of request` : "Request"} ${request.id.slice(0, 8)}`;
 }
 
 class Row {

@@ -8,7 +8,7 @@ import { type BulkRequest, type DeadLetter, type HistoryEvent, isOver, type Orga
 import type { Shell } from "./shell.ts";
 import { Steering } from "./steering.ts";
 import { timelineItem } from "./timeline.ts";
-import { ago, ahead, count, counted, duration, instant, STATES } from "./words.ts";
+import { ago, ahead, begun, count, counted, duration, instant, STATES } from "./words.ts";
 
 const APPLIED: Readonly<Record<string, string>> = { yes: "yes", no: "no", unknown: "nobody can tell" };
 
@@ -113,7 +113,7 @@ export function requestPage(shell: Shell, door: Door, organisation: Organisation
         now.calls.retried ? `, ${counted(now.calls.retried, "retry").replace("retrys", "retries")}` : ""
       }`,
     );
-    say(rateSaid, isOver(now) ? "–" : `${count(now.rate_per_minute)} a minute`);
+    say(rateSaid, isOver(now) || now.status === "paused" ? "–" : `${count(now.rate_per_minute)} a minute`);
     say(error, now.error ?? "");
     shown(Boolean(now.error), error);
     const kinds = Object.entries(now.failures);
@@ -130,9 +130,9 @@ export function requestPage(shell: Shell, door: Door, organisation: Organisation
   /** What changes by the clock alone. */
   function tick(): void {
     if (!request) return;
-    const { waiting: why, status, eta_at: ready, finished_at: end, created_at: begun } = request;
+    const { waiting: why, status, eta_at: ready, finished_at: end, created_at: since } = request;
     const waits = why.reason && !isOver(request)
-      ? `${why.reason}${why.until ? `, until ${instant(why.until)} – ${ahead(why.until)}` : ""}`
+      ? `${begun(why.reason)}${why.until ? `, until ${instant(why.until)} – ${ahead(why.until)}` : ""}`
       : "";
     say(
       waiting,
@@ -142,12 +142,12 @@ export function requestPage(shell: Shell, door: Door, organisation: Organisation
     say(
       etaSaid,
       end
-        ? `${instant(end)}, after ${duration((Date.parse(end) - Date.parse(begun)) / 1000)}`
+        ? `${instant(end)}, after ${duration((Date.parse(end) - Date.parse(since)) / 1000)}`
         : ready && status !== "paused"
         ? ahead(ready)
         : "–",
     );
-    say(by, `Submitted ${ago(begun)}${request.order === "strict" ? ", strictly in order" : ""}`);
+    say(by, `Submitted ${ago(since)}${request.order === "strict" ? ", strictly in order" : ""}`);
   }
 
   function tell(entries: readonly HistoryEvent[], older: boolean): void {

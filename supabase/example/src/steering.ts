@@ -5,7 +5,7 @@ import type { Door } from "./door.ts";
 import type { BulkRequest, Command, CommandKind, Organisation, Priority } from "./model.ts";
 import { mayCommand } from "./rights.ts";
 import type { Shell } from "./shell.ts";
-import { count, PRIORITIES } from "./words.ts";
+import { begun, count, PRIORITIES } from "./words.ts";
 
 const PRESSED: Readonly<Record<CommandKind, string>> = {
   pause: "Pausing…",
@@ -25,7 +25,7 @@ const DONE: Readonly<Record<string, string>> = {
 /** The answer to a command as a sentence, or nothing while there is none. */
 export function answerOf(command: Command): string {
   if (command.status === "pending") return "";
-  if (command.status === "accepted") return command.answer || DONE[command.command] || "Done.";
+  if (command.status === "accepted") return begun(command.answer ?? "") || DONE[command.command] || "Done.";
   const why = command.answer || "no reason was given";
   return command.status === "refused" ? `Refused: ${why}` : `Failed: ${why}`;
 }
@@ -109,6 +109,8 @@ export class Steering {
     if (!sentence || !this.awaited.delete(command.id)) return;
     this.busy(this.awaited.size > 0);
     say(this.answer, sentence);
+    const retry = command.command === "retry_failed" && /\S+\.retry\d+/.exec(sentence)?.[0];
+    if (retry) this.answer.append(" – ", el("a", { href: `#/requests/${encodeURIComponent(retry)}` }, "look at it"));
     this.answer.classList.toggle("bad", command.status !== "accepted");
     if (command.status === "accepted") this.shell.tell(sentence);
     else if (this.request) this.priority.value = this.request.priority;

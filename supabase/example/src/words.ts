@@ -30,6 +30,11 @@ export function counted(number: number, noun: string): string {
   return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
+/** With a capital in front. */
+export function begun(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 /** Bytes as people say them: `1.4 MB`. */
 export function bytes(number: number): string {
   if (number < 1000) return counted(number, "byte");
