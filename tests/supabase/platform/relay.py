@@ -61,7 +61,7 @@ class Faults:
 
 
 class Relay:
-    """Realtime for one database: an async context around `replicating`, and `websocket`, the handler of its one route.
+    """Realtime for one database: an async context that replicates, and `websocket`, the handler of its one route.
 
     `url` is a superuser's, `jwks` the keys of access tokens, `anonymous_token` what stands for a publishable key.
     """
