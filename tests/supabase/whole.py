@@ -36,7 +36,6 @@ from tests.supabase.person import Person, signed_in
 from tests.supabase.platform import seed
 from tests.supabase.platform.project import Project, User, running_project
 from workflows import names
-from workflows.bulk_request import BulkRequestWorkflow
 from workflows.limiter_start import signal_with_start_limiter
 
 SHEET: Final = "Orders"
@@ -126,8 +125,9 @@ class Whole:
 
     async def result(self, request: str) -> ProgressView:
         """The workflow's result."""
-        handle = self.client.get_workflow_handle_for(BulkRequestWorkflow.run, names.bulk_request_id(request))
-        return await asyncio.wait_for(handle.result(), 60)
+        handle = self.client.get_workflow_handle(names.bulk_request_id(request), result_type=ProgressView)
+        ended: ProgressView = await asyncio.wait_for(handle.result(), 60)
+        return ended
 
     def calls(self, *spreadsheets: str) -> int:
         """How many calls the emulator has had for these."""
