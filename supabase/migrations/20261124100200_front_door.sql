@@ -191,6 +191,11 @@ begin
     perform private.refuse('23505', 'a command with this id exists');
   end if;
   perform private.spend(new.organisation_id, 'command');
+  -- Who says the same meanwhile waits, and is told so: a row that `on conflict do nothing` skips would take a number with it.
+  perform pg_advisory_xact_lock(hashtextextended(new.id::text, 0));
+  if exists (select from public.commands c where c.id = new.id) then
+    perform private.refuse('23505', 'a command with this id exists');
+  end if;
   new.created_by := coalesce(new.created_by, (select auth.uid()));
   new.sequence := private.take_turn(new.request_id, 1);
   select * into request from public.bulk_requests b where b.id = new.request_id;
@@ -224,11 +229,18 @@ begin
   if new.status = 'pending' then
     perform private.enqueue(new.request_id, new.sequence, new.kind, new.id,
       jsonb_build_object('to', new.argument, 'by', private.actor_name()));
-  elsif new.kind = 'finalize' then
-    update public.bulk_requests set status = 'submitted' where id = new.request_id;
-    perform private.enqueue(new.request_id, 0, 'start', null, '{}');
-  elsif new.kind = 'cancel' then
-    update public.bulk_requests set status = 'cancelled', finished_at = clock_timestamp() where id = new.request_id;
+  else
+    -- Of several rows of one statement each was checked before the first one took effect here.
+    update public.bulk_requests b
+      set status = case new.kind when 'finalize' then 'submitted' else 'cancelled' end,
+        finished_at = case new.kind when 'cancel' then clock_timestamp() end
+      where b.id = new.request_id and b.status = 'awaiting_upload';
+    if not found then
+      perform private.refuse('PT409', 'this request awaits no upload', 'say one thing at a time');
+    end if;
+    if new.kind = 'finalize' then
+      perform private.enqueue(new.request_id, 0, 'start', null, '{}');
+    end if;
   end if;
   if new.status <> 'pending' then
     perform private.record(new.organisation_id, new.request_id, 'answered',

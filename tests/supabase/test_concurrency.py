@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -91,6 +91,30 @@ def test_sequences_are_gapless_in_the_order_of_commits(database: Database, owner
         assert in_order == list(range(1, total + 1)), f"{table} is not in the order of commits"
 
 
+def test_a_command_that_is_skipped_as_known_takes_no_number(database: Database, owner: psycopg.Connection[Any]) -> None:
+    organisation = seed.organisation(owner)
+    member = _member(owner, organisation)
+    for _ in range(5):
+        request = _request(owner, organisation, member, "operations", "'x'")
+        command = uuid4()
+
+        def say(_: int, connection: psycopg.Connection[Any], request: str = request, command: UUID = command) -> None:
+            with seed.acting_as(connection, member):
+                # As PostgREST has it for `resolution=ignore-duplicates`.
+                connection.execute(
+                    "insert into commands (id, request_id, kind) values (%s, %s, 'pause') on conflict (id) do nothing",
+                    (command, request),
+                )
+                time.sleep(0.01)
+
+        errors = [error for error in _at_once(database, say) if error is not None]
+        assert all(isinstance(error, psycopg.errors.UniqueViolation) for error in errors), errors
+        with seed.acting_as(owner, member):
+            owner.execute("insert into commands (request_id, kind) values (%s, 'resume')", (request,))
+        said = owner.execute("select sequence from commands where request_id = %s order by 1", (request,)).fetchall()
+        assert said == [(1,), (2,)]
+
+
 def test_a_key_makes_one_request_however_many_ask_at_once(database: Database, owner: psycopg.Connection[Any]) -> None:
     organisation = seed.organisation(owner)
     member = _member(owner, organisation)
@@ -164,6 +188,31 @@ def test_of_finalize_and_cancel_at_once_one_wins(database: Database, owner: psyc
         else:
             assert (status, starts) == (("cancelled",), (0,))
             assert len(answered) == 1
+
+
+@pytest.mark.parametrize(
+    "kinds", [("finalize", "cancel"), ("cancel", "finalize"), ("finalize", "finalize"), ("cancel", "cancel")]
+)
+def test_of_two_ends_of_an_upload_in_one_statement_none_counts(
+    database: Database, owner: psycopg.Connection[Any], kinds: tuple[str, str]
+) -> None:
+    organisation = seed.organisation(owner)
+    member = _member(owner, organisation)
+    request = _request(owner, organisation, member, "input_sha256, input_bytes", "repeat('a', 64), 5")
+    seed.uploaded(owner, f"{organisation}/{request}", 5)
+    with pytest.raises(psycopg.Error) as refused, seed.acting_as(owner, member):
+        # As PostgREST has it for an array of rows.
+        owner.execute(
+            "insert into commands (request_id, kind) values (%(id)s, %(first)s), (%(id)s, %(second)s)",
+            {"id": request, "first": kinds[0], "second": kinds[1]},
+        )
+    assert refused.value.sqlstate == "PT409"
+    left = owner.execute(
+        "select status, finished_at, (select count(*) from commands), (select count(*) from private.inbox) "
+        "from bulk_requests where id = %s",
+        (request,),
+    ).fetchone()
+    assert left == ("awaiting_upload", None, 0, 0)
 
 
 def test_a_command_beside_a_rejection_is_failed_or_refused(database: Database, owner: psycopg.Connection[Any]) -> None:
