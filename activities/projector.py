@@ -90,14 +90,18 @@ class Projector:
         try:
             yield
         finally:
-            telling.cancel()
-            await asyncio.wait({telling})
-            with contextlib.suppress(NotProjected, TimeoutError):
-                async with asyncio.timeout(LAST_S):
-                    await self._tell_all(self.model)
+            last = asyncio.create_task(self._last_words(self.model, telling))
+            await asyncio.wait({last}, timeout=LAST_S)
+            last.cancel()  # and not waited for: a database that does not answer is left a while later only
             if self._held:
                 log.warning("Not told before the end", extra={"requests": len(self._held)})
             await self.model.close()
+
+    async def _last_words(self, model: ReadModel, telling: asyncio.Task[None]) -> None:
+        telling.cancel()
+        await asyncio.wait({telling})
+        with contextlib.suppress(NotProjected):
+            await self._tell_all(model)
 
     def _hold(self, told: Projection, location: str | None) -> None:
         request_id = told.request.id

@@ -264,7 +264,7 @@ class Bridge:
         while True:
             since = time.monotonic()
             try:
-                connection = await connect(self._database)
+                connection = await connect(self._database, listens=True)
                 async with connection:
                     await connection.execute(f"listen {CHANNEL}")
                     self._ring()

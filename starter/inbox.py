@@ -5,6 +5,7 @@ A row is claimed, worked on and recorded in one transaction, so whatever becomes
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -19,9 +20,11 @@ from headgate.inbox import Answered, Asked, Dropped, Ended, Later, Outcome, Reje
 
 CHANNEL: Final = "headgate_inbox"
 CONNECT_WITHIN_S: Final = 10
+#: Longer than the server takes to end a statement by itself (`_SESSION`): what has not answered by then will not.
+ANSWERS_WITHIN_S: Final = 20.0
 #: A host that vanished in the middle of a row must not keep it: the server ends its transaction.
 _SESSION: Final = """
-    select set_config('statement_timeout', '30s', false), set_config('lock_timeout', '10s', false),
+    select set_config('statement_timeout', '15s', false), set_config('lock_timeout', '10s', false),
            set_config('idle_in_transaction_session_timeout', '120s', false)
 """
 _CLAIM: Final = """
@@ -72,9 +75,21 @@ _WAITING: Final = """
 LONGEST_ERROR: Final = 500
 
 
-async def connect(database: Database) -> AsyncConnection[dict[str, Any]]:
-    """A connection that notices when its server is gone. Raises psycopg's errors, which may quote what `Database.said` hides."""
-    connection = await AsyncConnection.connect(
+class _Answering(AsyncConnection[dict[str, Any]]):
+    """A connection that is given up where its server does not answer: keepalives say nothing while something is unanswered."""
+
+    async def wait(self, *arguments: Any, **options: Any) -> Any:
+        async with asyncio.timeout(ANSWERS_WITHIN_S):
+            return await super().wait(*arguments, **options)
+
+
+async def connect(database: Database, *, listens: bool = False) -> AsyncConnection[dict[str, Any]]:
+    """A connection that notices when its server is gone; one that `listens` may hear nothing for ever.
+
+    Raises OSError and psycopg's errors, which may quote what `Database.said` hides.
+    """
+    kind = AsyncConnection if listens else _Answering
+    connection = await kind.connect(
         database.url,
         autocommit=True,
         row_factory=dict_row,
