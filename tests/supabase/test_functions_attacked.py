@@ -369,6 +369,42 @@ async def test_every_string_arrives_as_that_string(case: Case) -> None:
     assert [request["name"] for request in told if request["organisation"] == case.acme] == INJECTIONS[::-1]
 
 
+@pytest.mark.parametrize(
+    ("cell", "kept"),
+    [
+        ("9007199254740991", 9007199254740991),
+        ("100000000000000000000", 10**20),
+        ("12345678901234567000", 12345678901234567000),  # as JavaScript writes its number
+        ("-0.1234567890123456", -0.1234567890123456),
+        ("1e300", 1e300),
+        ('{"a":{"a":1},"b":[{"a":1},{"a":2}]}', {"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]}),
+        ('"a\\"b\\":"', 'a"b":'),
+        ('{"__proto__":{"toString":1},"constructor":2}', {"__proto__": {"toString": 1}, "constructor": 2}),
+    ],
+)
+async def test_a_value_arrives_as_that_value(case: Case, cell: str, kept: object) -> None:
+    body = f'{{"organisation":"{case.acme}","operations":[{{"values":[[{cell}]]}}]}}'
+    answer = await case.ask(case.member, "POST", "/submit", body)
+    assert answer.status_code == 201, answer.text
+    [row] = await case.rows("select content from private.inputs where request_id = %s", answer.json()["request"]["id"])
+    assert json.loads(row["content"]) == {"values": [[kept]]}
+
+
+@pytest.mark.parametrize(
+    ("operation", "status"),
+    [
+        ('{"id":"1","values":[[1]],"values":[[2]]}', 400),
+        ('{"id":"1","i\\u0064" :"2"}', 400),
+        ('{"values":[[12345678901234567890]]}', 422),
+        ('{"values":[[-9007199254740993 ]]}', 422),
+    ],
+)
+async def test_a_value_that_would_arrive_as_another_is_refused(case: Case, operation: str, status: int) -> None:
+    body = f'{{"organisation":"{case.acme}","operations":[{operation}]}}'
+    refused(await case.ask(case.member, "POST", "/submit", body), status, "invalid")
+    assert not await case.kept()
+
+
 @pytest.mark.parametrize("text", INJECTIONS)
 async def test_no_string_is_more_than_a_string_where_ids_and_filters_are_asked_for(case: Case, text: str) -> None:
     await case.submitted()
@@ -496,6 +532,23 @@ async def test_a_repeated_submit_is_the_same_request_whoever_of_the_organisation
         assert error["details"] == {"request": first["id"]}
     assert len(await case.rows("select 1 from public.bulk_requests where organisation_id = %s", case.acme)) == 1
     assert len(await case.rows("select 1 from private.inbox where request_id = %s", first["id"])) == 1
+
+
+async def test_a_key_whose_content_was_only_claimed_past_the_functions_is_a_conflict(case: Case) -> None:
+    honest = await case.submitted(idempotency_key="honest")
+    [kept] = await case.rows("select content_sha256 from public.bulk_requests where id = %s", honest["id"])
+    direct = await case.http.post(
+        "/rest/v1/bulk_requests",
+        headers={"apikey": case.project.key, "authorization": f"Bearer {case.member.token}"},
+        json={
+            "organisation_id": case.acme,
+            "idempotency_key": "squatted",
+            "content_sha256": kept["content_sha256"],
+            "operations": "another",
+        },
+    )
+    assert direct.status_code == 201, direct.text
+    refused(await case.submit(case.admin, idempotency_key="squatted"), 409, "conflict")
 
 
 async def test_another_organisations_key_is_another_key(case: Case) -> None:

@@ -9,7 +9,10 @@ const HEARD_OUT_BYTES = 8 * 1_048_576;
 /** Deeper than any request of the Sheets API; recursion over it is safe. */
 export const MAX_DEPTH = 64;
 
-/** The body as a JSON value; refused where it is larger than `MAX_BODY_BYTES`, packed, no JSON, not UTF-8 or too deep. */
+/**
+ * The body as a JSON value; refused where it is larger than `MAX_BODY_BYTES`, packed, no JSON, not UTF-8 or too deep, and where
+ * the value would hold something else than was sent.
+ */
 export async function readJson(request: Request): Promise<unknown> {
   const type = (request.headers.get("content-type") ?? "").split(";")[0].trim().toLowerCase();
   if (type !== "application/json") throw new Refusal("unsupported", "Send the body as content-type: application/json.");
@@ -23,11 +26,14 @@ export async function readJson(request: Request): Promise<unknown> {
     throw malformed("The body is not UTF-8.");
   }
   refuseDepth(text);
+  let value: unknown;
   try {
-    return JSON.parse(text);
+    value = JSON.parse(text);
   } catch {
     throw malformed("The body is not JSON.");
   }
+  refuseLosses(text);
+  return value;
 }
 
 /** At most `MAX_BODY_BYTES` are ever held, whatever Content-Length says and however the body comes. */
@@ -72,6 +78,44 @@ function refuseDepth(text: string): void {
       if (++depth > MAX_DEPTH) throw new Refusal("invalid", `The body is nested more than ${MAX_DEPTH} deep.`);
     } else if (unit === 93 || unit === 125) depth--;
   }
+}
+
+/**
+ * `JSON.parse` keeps the last of two fields of one name, and the nearest number that a double holds: what was sent would not be
+ * what arrives. `text` is JSON.
+ */
+function refuseLosses(text: string): void {
+  const open: Set<string>[] = [];
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit === 34 /* " */) {
+      const begin = at;
+      while (text.charCodeAt(++at) !== 34) if (text.charCodeAt(at) === 92 /* \ */) at++;
+      let next = at + 1;
+      while (" \t\r\n".includes(text.charAt(next)) && next < text.length) next++;
+      if (text.charCodeAt(next) !== 58 /* : */) continue;
+      const name: string = JSON.parse(text.slice(begin, at + 1));
+      const names = open[open.length - 1];
+      if (names.has(name)) throw malformed(`The body names ${JSON.stringify(name.slice(0, 40))} twice in one object.`);
+      names.add(name);
+    } else if (unit === 91 /* [ */ || unit === 123 /* { */) open.push(new Set());
+    else if (unit === 93 || unit === 125) open.pop();
+    else if (unit === 45 /* - */ || (unit >= 48 && unit <= 57)) {
+      const begin = at;
+      while (/[0-9.eE+-]/.test(text.charAt(at + 1))) at++;
+      if (at - begin >= 15) refuseRounding(text.slice(begin, at + 1));
+    }
+  }
+}
+
+function refuseRounding(written: string): void {
+  const number = Number(written);
+  if (!/^-?\d+$/.test(written) || !Number.isFinite(number) || String(number) === written) return;
+  if (BigInt(written) === BigInt(number)) return;
+  throw new Refusal(
+    "invalid",
+    `The body holds ${written.slice(0, 40)}, a number of too many digits: send it as a text.`,
+  );
 }
 
 function malformed(message: string): Refusal {

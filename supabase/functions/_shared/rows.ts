@@ -8,7 +8,7 @@ export const REQUEST_COLUMNS = "id,organisation_id,name,status,priority,ordering
   "calls_planned,calls_made,calls_retried,rate_per_minute,eta_at,waiting_reason,waiting_cause,waiting_until," +
   "failures,results_location,error,created_at,updated_at,finished_at,created_by";
 /** What submit reads besides: whether a replay is the same, and where its file goes. */
-export const SUBMIT_COLUMNS = `${REQUEST_COLUMNS},content_sha256,input_path`;
+export const SUBMIT_COLUMNS = `${REQUEST_COLUMNS},content_sha256,input_sha256,input_bytes,input_path`;
 export const COMMAND_COLUMNS = "id,request_id,kind,argument,sequence,status,answer,created_at,answered_at,created_by";
 export const EVENT_COLUMNS = "id,at,actor,actor_name,kind,data";
 export const DEAD_LETTER_COLUMNS = "line,operation_id,reason,applied";
@@ -48,6 +48,8 @@ export interface RequestRow {
 
 export interface SubmittedRow extends RequestRow {
   content_sha256: string | null;
+  input_sha256: string | null;
+  input_bytes: number | null;
   input_path: string | null;
 }
 

@@ -57,21 +57,32 @@ async function submitted(call: Call): Promise<Answer> {
     ...(body.upload ? {} : { operations: input.lines }),
   }).select(SUBMIT_COLUMNS).single();
   if (answer.error?.code === "23505" && body.idempotency_key !== undefined) {
-    const row = await replayed(call.database, body.organisation, body.idempotency_key, content_sha256);
+    const row = await replayed(call.database, body.organisation, body.idempotency_key, content_sha256, input);
     return { status: 200, body: await told(call, row) };
   }
   return { status: 201, body: await told(call, rowsOf<SubmittedRow>(answer)) };
 }
 
-/** The request that has the key already; refused where its content is another one. */
-async function replayed(database: Database, organisation: string, key: string, sha256: string): Promise<SubmittedRow> {
+/**
+ * The request that has the key already; refused where its content is another one. `content_sha256` is what a client says, who
+ * may have gone past us: of the operations only what the database has found itself counts.
+ */
+async function replayed(
+  database: Database,
+  organisation: string,
+  key: string,
+  sha256: string,
+  input: Input,
+): Promise<SubmittedRow> {
   const row = rowsOf<SubmittedRow | null>(
     await database.from("bulk_requests").select(SUBMIT_COLUMNS)
       .eq("organisation_id", organisation)
       // In quotes: whatever begins or ends it is part of the key.
       .filter("idempotency_key", "in", `(${quoted(key)})`).maybeSingle(),
   );
-  if (row?.content_sha256 === sha256) return row;
+  if (row?.content_sha256 === sha256 && row.input_sha256 === input.sha256 && row.input_bytes === input.bytes) {
+    return row;
+  }
   throw new Refusal("conflict", "This idempotency_key belongs to a request with other content: take a new key.", {
     details: row ? { request: row.id } : undefined,
   });

@@ -14,12 +14,18 @@ async function submitted(world: World, body: unknown) {
   return { status: answer.status, body: await answer.json(), headers: answer.headers };
 }
 
-/** The content hash that a body is kept under. */
-async function contentOf(body: Record<string, unknown>): Promise<string> {
+type Kept = { content_sha256: string; input_sha256: string; input_bytes: number };
+
+/** By what a replay is known, as the row has it. */
+async function keptOf(body: Record<string, unknown>): Promise<Kept> {
   await using world = new World();
   await submitted(world.will({ body: requestRow() }), body);
-  return (world.received[0].body as { content_sha256: string }).content_sha256;
+  const { content_sha256, input_sha256, input_bytes } = world.received[0].body as Kept;
+  return { content_sha256, input_sha256, input_bytes };
 }
+
+/** The content hash that a body is kept under. */
+const contentOf = async (body: Record<string, unknown>) => (await keptOf(body)).content_sha256;
 
 Deno.test("operations become JSON Lines with their hash and length, by one insert of the caller's", async () => {
   await using world = new World();
@@ -94,9 +100,9 @@ for (const [what, body] of Object.entries(OTHER_CONTENT)) {
 }
 
 Deno.test("a replay costs one select more, and is the same request", async () => {
-  const content_sha256 = await contentOf(inline);
+  const kept = await keptOf(inline);
   await using world = new World();
-  world.will(exists, { body: [requestRow({ content_sha256 })] });
+  world.will(exists, { body: [requestRow(kept)] });
   const { status, body } = await submitted(world, { ...inline, idempotency_key: 'k",or=(id.neq.0)&x=*' });
   assert.equal(status, 200);
   assert.equal(body.request.id, REQUEST);
@@ -146,9 +152,9 @@ Deno.test("a file that is announced gets an address, its path from the row", asy
 });
 
 Deno.test("a replay of one that awaits its file gets a fresh address", async () => {
-  const content_sha256 = await contentOf(upload);
+  const kept = await keptOf(upload);
   await using world = new World();
-  world.will(exists, { body: [requestRow({ ...awaiting, content_sha256 })] }, { body: { url: "/x?token=fresh" } });
+  world.will(exists, { body: [requestRow({ ...awaiting, ...kept })] }, { body: { url: "/x?token=fresh" } });
   const { status, body } = await submitted(world, { ...upload, idempotency_key: "k" });
   assert.equal(status, 200);
   assert.equal(body.upload.token, "fresh");
@@ -166,9 +172,9 @@ Deno.test("whose file lies there already is told to finalize by having no addres
 });
 
 Deno.test("another member's file is not ours to put: Storage is not asked", async () => {
-  const content_sha256 = await contentOf(upload);
+  const kept = await keptOf(upload);
   await using world = new World();
-  world.will(exists, { body: [requestRow({ ...awaiting, content_sha256, created_by: null })] });
+  world.will(exists, { body: [requestRow({ ...awaiting, ...kept, created_by: null })] });
   const { status, body } = await submitted(world, { ...upload, idempotency_key: "k" });
   assert.equal(status, 200);
   assert.equal(body.upload, undefined);

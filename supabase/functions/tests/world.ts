@@ -151,6 +151,8 @@ export function requestRow(changes: Record<string, unknown> = {}): Record<string
     finished_at: null,
     created_by: USER,
     content_sha256: null,
+    input_sha256: null,
+    input_bytes: null,
     input_path: null,
     ...changes,
   };
