@@ -122,7 +122,9 @@ class Projector:
             began = time.monotonic()
             try:
                 await self._tell(model, [*self._held.values()])
-            except NotProjected as error:
+            except Exception as error:
+                if not isinstance(error, NotProjected):  # a defect; the end of the telling would be a silent one
+                    log.exception("Telling failed")
                 pause_s = self._away(error, pause_s)
                 self._news.set()
                 await asyncio.sleep(pause_s)
@@ -166,7 +168,7 @@ class Projector:
             else:
                 written.set_exception(NotProjected(f"the row of {request_id} was refused: {refused}"))
 
-    def _away(self, error: NotProjected, pause_s: float) -> float:
+    def _away(self, error: Exception, pause_s: float) -> float:
         if not self._away_since:
             self._away_since = time.monotonic()
             log.warning("Read model away: everything else goes on", extra={"why": error})

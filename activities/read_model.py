@@ -34,7 +34,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: What is wrong with a row, and not with the database or the way to it.
 _ROWS_FAULT: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException)
 
-#: The columns that a projection sets, with their types. In an update those of `_KEPT` stay what they are where it has none.
+#: The columns that a projection sets, with their types; where the results are stays known where it does not say so.
 _SHOWN: Final = {
     "priority": "text",
     "status": "text",
@@ -52,8 +52,10 @@ _SHOWN: Final = {
     "waiting_cause": "text",
     "waiting_until": "timestamptz",
     "failures": "jsonb",
+    "error": "text",
+    "finished_at": "timestamptz",
 }
-_KEPT: Final = {"results_location": "text", "error": "text", "finished_at": "timestamptz"}
+_KEPT: Final = {"results_location": "text"}
 #: The columns that only a new row takes: a retry's own, and its parent for whose it is.
 _NEW: Final = {
     "name": "text",
@@ -246,9 +248,9 @@ def _row(told: Projection, location: str | None) -> tuple[Any, ...]:
         view.waiting.cause,
         view.waiting.until,
         json.dumps({_text(reason): count for reason, count in view.failures.items()}),
-        location,
         _text(told.error) or None,
         _at(told.ended_ns) if told.ended_ns else None,
+        location,
         f"retry of {parent}"[:200] if parent else "",
         request.order,
         min(request.stop_after, 1_000_000),

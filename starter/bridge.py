@@ -43,6 +43,8 @@ from starter.inbox import CHANNEL, Inbox, connect
 log = logging.getLogger("headgate.bridge")
 T = TypeVar("T")
 
+#: What is wrong with a row, and not with the database, the way to it, or what it lets us do.
+ROWS_FAULT: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException)
 #: Requests that the sweep looks at in one go.
 PAGE: Final = 200
 
@@ -178,7 +180,9 @@ class Bridge:
         except Exception as error:
             if inbox.lost:
                 raise
-            failed, outcome = error, after(row, error, self._database.said(error))
+            said = self._database.said(error)
+            why = Unreachable(said) if isinstance(error, psycopg.Error) and not isinstance(error, ROWS_FAULT) else error
+            failed, outcome = error, after(row, why, said)
         try:
             async with inbox.transaction():
                 await inbox.record(row, outcome)
@@ -200,6 +204,8 @@ class Bridge:
                 log.error(
                     "Row failed", extra={**facts, "attempt": row.attempts + 1, "why": outcome.why}, exc_info=error
                 )
+            elif isinstance(error, psycopg.Error):
+                log.warning("The database does not let a row pass", extra={**facts, "why": outcome.why})
             elif isinstance(error, Away):
                 if side.outage.met(time.monotonic()):
                     log.warning("Temporal cannot be reached", extra={"why": outcome.why})
@@ -293,9 +299,15 @@ class Bridge:
         try:
             ids = await inbox.stale(self._pace.stale_s, last, PAGE)
             for request_id in ids:
-                how = await self._carrier.ended(request_id)
-                if how is not None and await inbox.end_stale(request_id, self._pace.stale_s, how):
-                    log.warning("Request ended", extra={"request": request_id, "status": how.status, "why": how.why})
+                try:
+                    how = await self._carrier.ended(request_id)
+                    if how is not None and await inbox.end_stale(request_id, self._pace.stale_s, how):
+                        facts = {"request": request_id, "status": how.status, "why": how.why}
+                        log.warning("Request ended", extra=facts)
+                except (psycopg.Error, OSError, Unreachable):
+                    raise
+                except Exception:  # one that cannot be read keeps none of the others
+                    log.exception("Request cannot be looked at", extra={"request": request_id})
         finally:
             await inbox.close()
         return ids[-1] if len(ids) == PAGE else ""

@@ -27,11 +27,12 @@ _SESSION: Final = """
     select set_config('statement_timeout', '15s', false), set_config('lock_timeout', '10s', false),
            set_config('idle_in_transaction_session_timeout', '120s', false)
 """
+#: A clock that stands still during the statement, so that the index of what is open serves it.
 _CLAIM: Final = """
     select i.id, i.request_id, i.sequence, i.kind, i.command_id::text, i.data, i.attempts,
            extract(epoch from clock_timestamp() - i.created_at)::float8 as age_s
     from private.inbox i
-    where i.done_at is null and i.not_before <= clock_timestamp() and (i.kind = 'start') = %s
+    where i.done_at is null and i.not_before <= statement_timestamp() and (i.kind = 'start') = %s
       and not exists (
         select from private.inbox earlier
         where earlier.request_id = i.request_id and earlier.done_at is null and earlier.sequence < i.sequence)

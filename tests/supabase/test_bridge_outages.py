@@ -234,3 +234,22 @@ async def test_a_role_that_may_not_is_said_once_and_waited_for(
     assert (await door.request(request_id))["status"] == "planning"
     (lost,) = said(caplog, "The database cannot be used")
     assert "permission denied" in lost.__dict__["why"]
+
+
+async def test_rights_that_are_missing_are_no_attempt(
+    door: FrontDoor, temporal_client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The row can be claimed, and what it needs cannot be read: an operator's matter, not the user's."""
+    await door.sql("revoke select on private.accounts from headgate_bridge")
+    async with door.bridging(temporal_client, poll_s=0.1):
+        request_id = await door.submit()
+        await eventually(lambda: len(said(caplog, "The database does not let a row pass")) > 5, timeout=30)
+        ((attempts, why),) = [
+            (row["attempts"], row["last_error"])
+            for row in await door.sql("select * from private.inbox where done_at is null")
+        ]
+        assert attempts == 0
+        assert "permission denied" in why
+        await door.sql("grant select on private.accounts to headgate_bridge")
+        await eventually(door.is_done, timeout=30)
+    assert (await door.request(request_id))["status"] == "planning"

@@ -98,6 +98,25 @@ async def test_a_row_is_the_highest_version_that_was_told(
         assert versions == sorted({*versions})
 
 
+async def test_what_the_bridge_said_of_an_end_goes_with_the_true_one(
+    door: FrontDoor, database: Database, model: ReadModel
+) -> None:
+    """A database that was away for long: the bridge's sweep was there before the workflow's own word."""
+    request_id = door.row_for()[0]
+    await write(model, told(door, request_id, 1))
+    with psycopg.connect(database.url(), autocommit=True) as owner:
+        owner.execute("select private.request_ended(%s, 'completed', 'told late')", [request_id])
+    assert (door.row(request_id)["status"], door.row(request_id)["error"]) == ("completed", "told late")
+    ended = told(door, request_id, 2, "completed").model_copy(update={"ended_ns": 5 * SECOND_NS})
+    await model.write([ended], ["requests/it"])
+    row = door.row(request_id)
+    assert (row["status"], row["error"], row["results_location"]) == ("completed", None, "requests/it")
+    assert row["finished_at"].timestamp() == 5
+    await write(model, told(door, request_id, 3))
+    row = door.row(request_id)
+    assert (row["status"], row["finished_at"], row["results_location"]) == ("running", None, "requests/it")
+
+
 async def test_many_rows_are_written_together(door: FrontDoor, model: ReadModel) -> None:
     names = [door.row_for()[0] for _ in range(300)]
     written = await write(model, *(told(door, name, number + 1) for number, name in enumerate(names)))
