@@ -269,6 +269,9 @@ create trigger d_answered after update on public.commands for each row
 create function private.membership_changed() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+  if tg_op = 'UPDATE' and new.role = old.role then
+    return null;  -- or the audit could be filled with nothing
+  end if;
   perform private.record(coalesce(new.organisation_id, old.organisation_id), null, 'membership',
     jsonb_build_object('user', coalesce(new.user_id, old.user_id), 'from', old.role, 'to', new.role));
   return null;

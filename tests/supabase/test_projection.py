@@ -14,17 +14,20 @@ from functools import partial
 
 import pytest
 from temporalio.client import Client, WorkflowFailureError
+from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.store import Store
 from headgate.message import SECOND_NS
 from headgate.messages.requests import BulkRequest
 from headgate.messages.tokens import LimiterSettings
 from headgate.messages.views import Control, ProgressView
+from starter.devserver import DevServer
 from tests.eventually import eventually
 from tests.integration.stack import Handle, Stack, append, running_stack
 from tests.supabase.conftest import Database
 from tests.supabase.platform.postgres import Postgres
 from tests.supabase.projected import FrontDoor, failed_results, most_in_a_second, projector_of, shows
+from workflows.names import SEARCH_ATTRIBUTES
 
 #: Forty writes a second: fifty requests take a quarter of a minute.
 FIFTY = LimiterSettings(
@@ -45,13 +48,14 @@ def door(shared: Database) -> FrontDoor:
 
 
 @pytest.fixture(scope="module")
-async def stack(
-    temporal_client: Client, shared: Database, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Stack]:
+async def stack(shared: Database, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """On a server of its own: on the shared one other workers, which know no read model, may take the work."""
     folder = tmp_path_factory.mktemp("projected")
     uploads = folder / "uploads"
-    async with running_stack(temporal_client, folder, projection=projector_of(shared), uploads=uploads) as made:
-        yield made
+    async with DevServer(SEARCH_ATTRIBUTES, ui_port=None, say=print) as server:
+        client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+        async with running_stack(client, folder, projection=projector_of(shared), uploads=uploads) as made:
+            yield made
 
 
 async def test_a_request_is_shown_from_its_start_to_its_end(stack: Stack, door: FrontDoor) -> None:

@@ -18,6 +18,7 @@ select throws_ok(pg_temp.add('stranger', $$admin'; drop table public.memberships
 create temporary table done (what text, how_many bigint);
 grant all on done to public;
 with changed as (update public.memberships set role = 'member' where user_id = pg_temp.person('nobody') returning 1) insert into done select 'own', count(*) from changed;
+update public.memberships set role = role where user_id = pg_temp.person('nobody'); -- which changes nothing, and is told by no event
 with changed as (update public.memberships set role = 'viewer' where organisation_id = 'b0000000-0000-0000-0000-000000000001' returning 1) insert into done select 'foreign', count(*) from changed;
 with gone as (delete from public.memberships where organisation_id = 'b0000000-0000-0000-0000-000000000001' returning 1) insert into done select 'foreign gone', count(*) from gone;
 select is((select how_many from done where what = 'own'), 1::bigint, 'admins change roles: yes, in their own organisation');
