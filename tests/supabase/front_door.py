@@ -24,6 +24,7 @@ from activities.store import Store
 from headgate import databases
 from starter.bridge import Bridge, Pace
 from starter.carrying import Carrier
+from tests.eventually import eventually
 
 if TYPE_CHECKING:
     from tests.supabase.conftest import Database
@@ -171,7 +172,15 @@ class FrontDoor:
         await process.wait()
 
     async def finished(self, process: asyncio.subprocess.Process, within: float = 30.0) -> int:
-        """The exit code after SIGTERM."""
+        """The exit code after SIGTERM, which a process that is still coming up does not handle yet."""
+
+        def handles_it() -> bool:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+            return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+        if process.returncode is None:
+            await eventually(handles_it, timeout=within)
         process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(process.wait(), within)
 
