@@ -31,8 +31,8 @@ ROW_EVERY: Final = timedelta(milliseconds=1050)
 ANSWERS_WITHIN_S: Final = 15.0
 CONNECTS_WITHIN_S: Final = 5
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-#: What is wrong with a row, and not with the database or the way to it.
-_ROWS_FAULT: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException)
+#: What is wrong with a row, and not with the database, the way to it, or what it lets us do.
+ROWS_FAULT: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException)
 
 #: The columns that a projection sets, with their types; where the results are stays known where it does not say so.
 _SHOWN: Final = {
@@ -151,7 +151,7 @@ class ReadModel:
         rows = [_row(one, location) for one, location in zip(projections, locations, strict=True)]
         try:
             return Written(await self._write(rows), {})
-        except _ROWS_FAULT as error:
+        except ROWS_FAULT as error:
             if len(rows) == 1:
                 return Written(frozenset(), {projections[0].request.id: self._database.said(error)})
         each = [
@@ -172,7 +172,7 @@ class ReadModel:
             async with self._transaction() as cursor:
                 await _fill(cursor, "projected_letters", _LETTERS, letters)
                 await cursor.execute(_ADD_LETTERS, facts)
-        except _ROWS_FAULT as error:
+        except ROWS_FAULT as error:
             raise NotProjected(f"the dead letters of {request.id} were refused: {self._database.said(error)}") from None
 
     async def close(self) -> None:
@@ -206,7 +206,7 @@ class ReadModel:
                         )
                     async with self._connection.transaction(), self._connection.cursor() as cursor:
                         yield cursor
-            except _ROWS_FAULT:
+            except ROWS_FAULT:
                 raise
             except (psycopg.Error, OSError, TimeoutError) as error:
                 await self.close()

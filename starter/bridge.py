@@ -22,6 +22,7 @@ from typing import Final, TypeVar
 
 import psycopg
 
+from activities.read_model import ROWS_FAULT
 from headgate.databases import Database
 from headgate.errors import Unreachable
 from headgate.inbox import (
@@ -43,8 +44,6 @@ from starter.inbox import CHANNEL, Inbox, connect
 log = logging.getLogger("headgate.bridge")
 T = TypeVar("T")
 
-#: What is wrong with a row, and not with the database, the way to it, or what it lets us do.
-ROWS_FAULT: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException)
 #: Requests that the sweep looks at in one go.
 PAGE: Final = 200
 

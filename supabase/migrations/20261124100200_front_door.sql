@@ -241,8 +241,6 @@ begin
     if new.kind = 'finalize' then
       perform private.enqueue(new.request_id, 0, 'start', null, '{}');
     end if;
-  end if;
-  if new.status <> 'pending' then
     perform private.record(new.organisation_id, new.request_id, 'answered',
       jsonb_build_object('id', new.id, 'status', new.status, 'answer', new.answer));
   end if;
