@@ -414,6 +414,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end_with_owner()
     try:
         asyncio.run(run_role(role))
+    except InvalidRequest as mistake:
+        log.error("Worker failed", extra={"role": role, "why": mistake})  # noqa: TRY400  # a sentence, as above
+        return 1
     except Exception:
         log.exception("Worker failed", extra={"role": role})
         return 1

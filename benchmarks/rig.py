@@ -24,8 +24,10 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.store import Store
 from benchmarks import metrics
+from benchmarks.ports import lasting
 from benchmarks.readings import arrivals
 from headgate.messages.views import LimiterView, ProgressView
+from headgate.settings import PROCESSES
 from starter import submitting
 from starter.devserver import DevServer, claim
 from starter.service import TemporalService
@@ -100,6 +102,12 @@ class Rig:
             os.killpg(self.worker.pid, signal.SIGKILL)
         self.worker.wait()
 
+    def last_words(self, lines: int = 40) -> str:
+        """The end of the worker's log: the reason where nothing moves any more."""
+        log = self.folder / "worker.log"
+        said = log.read_text(errors="replace").splitlines() if log.exists() else ["no worker was started"]
+        return "\n".join(["the worker's log ends with", *said[-lines:]])
+
     def headgate(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """The command line, as a person would use it."""
         command = [sys.executable, "-m", "starter.cli", *arguments]
@@ -138,11 +146,14 @@ class Rig:
 
     async def limit(self, **limits: int) -> float:
         """`headgate limiter set`; returns the instant at which the command was done."""
-        named = [f"--{name.replace('_', '-')}={limit}" for name, limit in limits.items()]
-        done = await asyncio.to_thread(self.headgate, "limiter", "set", "--project", PROJECT, *named)
+        await self.set_limiter(*(f"--{name.replace('_', '-')}={limit}" for name, limit in limits.items()))
+        return time.monotonic()
+
+    async def set_limiter(self, *options: str) -> None:
+        """`headgate limiter set`."""
+        done = await asyncio.to_thread(self.headgate, "limiter", "set", "--project", PROJECT, *options)
         if done.returncode:
             raise RuntimeError(done.stderr.decode())
-        return time.monotonic()
 
     async def progress(self, request_id: str) -> ProgressView:
         """The `progress` query."""
@@ -220,7 +231,7 @@ async def rig(
     with tempfile.TemporaryDirectory(prefix="headgate-bench-") as name:
         folder = Path(name)
         metrics_port, emulator_port = claim("metrics port", 0), claim("emulator port", 0)
-        worker_metrics_port = claim("metrics port of the worker", 0)
+        worker_metrics_port = lasting("metrics port of the worker", PROCESSES)
         server = DevServer(
             SEARCH_ATTRIBUTES,
             ui_port=None,
@@ -262,10 +273,11 @@ async def rig(
                     await made.ask_emulator(f"spreadsheets/{spreadsheet}", {"titles": ["Orders"]})
                 made.start_worker()
                 spacing = (f"--window={setting.window}", f"--spreadsheet-spacing={setting.spacing}")
-                done = await asyncio.to_thread(made.headgate, "limiter", "set", "--project", PROJECT, *limits, *spacing)
-                if done.returncode:
-                    raise RuntimeError(done.stderr.decode())
+                await made.set_limiter(*limits, *spacing)
                 yield made
+            except BaseException:
+                print(made.last_words(), file=sys.stderr)
+                raise
             finally:
                 if made.worker is not None:
                     made.kill_worker()

@@ -46,6 +46,7 @@ async def test_a_port_that_is_taken_is_named() -> None:
         _, said = await asyncio.wait_for(role.communicate(), 30)
     assert role.returncode == 1
     assert f"metrics cannot be served at 127.0.0.1:{port}, see HEADGATE_METRICS_PORT" in said.decode()
+    assert "Traceback" not in said.decode()
 
 
 async def test_a_wrong_setting_ends_the_worker_with_a_sentence() -> None:
