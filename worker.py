@@ -72,6 +72,7 @@ from workflows.notice import NoticeWorkflow
 from workflows.occurrence import OccurrenceWorkflow
 from workflows.projection import ProjectionWorkflow
 from workflows.rate_limiter import RateLimiterWorkflow
+from workflows.retry import RetryWorkflow
 from workflows.submitted import submitted
 
 log = logging.getLogger("headgate.worker")
@@ -95,11 +96,18 @@ def sandbox() -> SandboxedWorkflowRunner:
 
 
 def workflow_worker(client: Client, **options: Any) -> Worker:
-    """Decides: bulk requests, limiters, the occurrences of schedules, and who is still to be told or shown an end."""
+    """Decides: bulk requests, limiters, the occurrences of schedules, who is still to be told or shown an end, retries."""
     return Worker(
         plainly(client),
         task_queue=names.WORKFLOW_QUEUE,
-        workflows=[BulkRequestWorkflow, RateLimiterWorkflow, OccurrenceWorkflow, NoticeWorkflow, ProjectionWorkflow],
+        workflows=[
+            BulkRequestWorkflow,
+            RateLimiterWorkflow,
+            OccurrenceWorkflow,
+            NoticeWorkflow,
+            ProjectionWorkflow,
+            RetryWorkflow,
+        ],
         workflow_runner=sandbox(),
         max_concurrent_workflow_tasks=100,
         **options,

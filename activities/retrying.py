@@ -99,18 +99,18 @@ async def _made(store: Store, request: BulkRequest, new_id: str, left: Leftovers
 
 @dataclass(frozen=True)
 class RetryActivities:
-    """What a request that runs needs for a retry; `known` asks the server."""
+    """What a request that runs, or whoever retries one that is over, needs for it; `known` asks the server."""
 
     store: Store
     known: Known
 
     @activity.defn
-    async def retry_failed(self, request: BulkRequest) -> Retry:
-        """What takes what has failed so far in the request, which runs; repeated, it may take more.
+    async def retry_failed(self, request: BulkRequest, state: State | None = None) -> Retry:
+        """What takes what has failed in the request, which ended in this state (None: it runs; repeated, it may take more).
 
         A mistake is an answer to whoever asked, and nothing is wrong with the worker.
         """
-        working = asyncio.ensure_future(retry_of(self.store, self.known, request, None))
+        working = asyncio.ensure_future(retry_of(self.store, self.known, request, state))
         try:
             while not (await asyncio.wait({working}, timeout=BEAT_S))[0]:
                 activity.heartbeat()

@@ -34,12 +34,13 @@ from headgate.inbox import (
 )
 from headgate.inbox import inline_input as checked_input
 from headgate.messages.views import ProgressView
+from headgate.retries import said as sentence_of
 from headgate.steering import NotDone, Refused
 from headgate.summaries import request_summary, uploaded_summary
 from headgate.wording import words
 from starter import connection
 from starter.commands import ANSWER_WITHIN, CommandNotDone, CommandRefused, Patience
-from starter.retrying import retry_failed
+from starter.retrying import retry_by_workers
 from starter.service import TemporalService, UnknownRequest
 from workflows import names
 
@@ -109,20 +110,31 @@ class Carrier:
                 answered = await service.control(row.request_id, command, said, Patience(within, DONE_WITHIN_S))
         except (CommandRefused, UnknownRequest) as error:
             if command == "retry_failed" and isinstance(error, CommandRefused):
-                return await self._retried(service, row.request_id)
+                return Answered("accepted", await self._retried(row.request_id, said.id, error))
             raise Refused(str(error)) from None
         except CommandNotDone as error:
             raise NotDone(str(error)) from None
         self._silence.met(heard=answered.heard)
         return Answered("accepted", answered.sentence)
 
-    async def _retried(self, service: TemporalService, request_id: str) -> Answered:
-        """A request that is over starts nothing any more: what failed in it goes again from here. Raises `Refused`."""
-        try:
-            with reaching():
-                return Answered("accepted", (await retry_failed(service, self._store, request_id)).sentence)
-        except (CommandRefused, InvalidRequest) as error:
-            raise Refused(str(error)) from None
+    async def _retried(self, request_id: str, command_id: str, refused: CommandRefused) -> str:
+        """A request that is over starts nothing any more: workers find what failed in it, and it is started from here."""
+        client, indexed = await self._connected()
+        service = TemporalService(client)
+        with reaching():
+            state = await service.over(request_id)
+            if state is None:
+                raise Refused(str(refused)) from None
+            request = await service.request(request_id)
+            retry = await retry_by_workers(client, request, state, command_id, DONE_WITHIN_S)
+            if retry.first:
+                try:
+                    await service.start(retry.request, summary=retry.summary, indexed=indexed)
+                except InvalidRequest as taken:
+                    if isinstance(taken.__cause__, RPCError):
+                        raise
+                    raise NotDone(f"somebody else took the id {retry.request.id}: say it again") from None
+        return sentence_of(retry)
 
     async def ended(self, request_id: str) -> Ended | None:
         """How the request ended; None where it runs. Asks no worker."""

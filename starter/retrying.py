@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
+
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.retrying import retry_of
 from activities.store import Store
-from headgate.errors import HeadgateError, InvalidRequest
+from headgate.errors import HeadgateError, InvalidRequest, Unreachable
 from headgate.messages.requests import BulkRequest
-from headgate.messages.sending import LeftOut
+from headgate.messages.sending import LeftOut, Retry, RetryOf
 from headgate.messages.views import Control
 from headgate.messages.words import State
 from headgate.retries import heard, said
+from headgate.steering import NotDone, Refused
+from starter import connection
 from starter.commands import CommandRefused
 from starter.service import NoWorker, Service, Submitted, UnknownRequest
-from workflows import names
+from workflows import names, policies
 
 
 @dataclass(frozen=True)
@@ -93,3 +101,41 @@ async def _when_over(
     if retry.first:
         submitted = await service.submit(retry.request, summary=retry.summary)
     return Retried(said(retry), submitted, retry.operations, retry.left_out)
+
+
+async def retry_by_workers(
+    client: Client, request: BulkRequest, state: State, command_id: str, within_s: float
+) -> Retry:
+    """The request that takes what failed in one that is over, found by a planning worker; it is still to be started.
+
+    Asked again under the same id the answer is the same. Raises Unreachable where it takes longer than `within_s`: it goes on
+    meanwhile; `Refused` where there is nothing to retry, `NotDone` where it was tried often enough.
+    """
+    workflow_id = names.retry_id(request.id, command_id)
+    with connection.rpc_errors(client):
+        try:
+            handle: WorkflowHandle[object, Retry] = await client.start_workflow(
+                names.RETRY_TYPE,
+                RetryOf(request=request, state=state),
+                id=workflow_id,
+                task_queue=names.WORKFLOW_QUEUE,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                execution_timeout=policies.RETRY_OVER_WITHIN,
+                static_summary=f"find what failed in {request.id}",
+                result_type=Retry,
+                rpc_timeout=connection.RPC_TIMEOUT,
+            )
+        except (WorkflowAlreadyStartedError, RPCError) as error:
+            if isinstance(error, RPCError) and error.status is not RPCStatusCode.ALREADY_EXISTS:
+                raise
+            handle = client.get_workflow_handle(workflow_id, result_type=Retry)
+        try:
+            async with asyncio.timeout(within_s):
+                return await handle.result()
+        except TimeoutError:
+            raise Unreachable(f"what failed in {request.id} is being read by a worker") from None
+        except WorkflowFailureError as failed:
+            why = failed.cause.__cause__ or failed.cause
+            if isinstance(why, ApplicationError) and why.type == InvalidRequest.__name__:
+                raise Refused(why.message) from None
+            raise NotDone(f"what failed could not be read: {getattr(why, 'message', why)}; say it again") from None

@@ -14,6 +14,7 @@ RATE_LIMITER_TYPE: Final = "RateLimiterWorkflow"
 NOTICE_TYPE: Final = "NoticeWorkflow"
 OCCURRENCE_TYPE: Final = "OccurrenceWorkflow"
 PROJECTION_TYPE: Final = "ProjectionWorkflow"
+RETRY_TYPE: Final = "RetryWorkflow"
 
 #: What a run does that those of earlier releases did not, and their histories would not replay: whoever starts one says it.
 #: 1: a request indexes a new priority at once; a limiter tells holders what their retries wait for.
@@ -49,6 +50,11 @@ def notice_id(request_id: str, sequence: int, event: str) -> str:
 def projection_id(request_id: str, version: int) -> str:
     """The workflow id of what shows a request's end in the read model; the request's run that was reset has another end."""
     return f"projection/{request_id}/{version}"
+
+
+def retry_id(request_id: str, command_id: str) -> str:
+    """The workflow id of what finds out, for one command, what failed in a request that is over."""
+    return f"retry/{request_id}/{command_id}"
 
 
 def schedule_id(name: str) -> str:

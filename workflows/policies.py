@@ -49,6 +49,19 @@ RETRY: Final[dict[str, Any]] = {
     "heartbeat_timeout": timedelta(seconds=30),
     "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
 }
+#: Of a request that is over: a million results are read for minutes, and only the commands that came after this one wait.
+#: The attempts outlast an outage of some twenty minutes.
+RETRY_OVER: Final[dict[str, Any]] = {
+    "task_queue": names.PLAN_QUEUE,
+    "start_to_close_timeout": timedelta(hours=1),
+    "schedule_to_close_timeout": timedelta(hours=2),
+    "heartbeat_timeout": timedelta(seconds=30),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=60), maximum_attempts=30
+    ),
+}
+#: No run of it is longer, not even one that no worker knows.
+RETRY_OVER_WITHIN: Final = timedelta(hours=3)
 ASK: Final[dict[str, Any]] = {
     "task_queue": names.SEND_QUEUE,
     "start_to_close_timeout": timedelta(seconds=20),

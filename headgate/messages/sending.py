@@ -6,7 +6,7 @@ from headgate.message import Message
 from headgate.messages.requests import BulkRequest, LaneEntry
 from headgate.messages.tokens import Throttling
 from headgate.messages.views import ProgressView
-from headgate.messages.words import Kind, Priority
+from headgate.messages.words import Kind, Priority, State
 
 
 class LaneSending(Message):
@@ -154,3 +154,10 @@ class Retry(Message):
     left_out: LeftOut = LeftOut()
     first: bool = True
     summary: str = ""
+
+
+class RetryOf(Message):
+    """A request that is over, and how it ended: what failed in it is to go again."""
+
+    request: BulkRequest
+    state: State

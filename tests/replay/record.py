@@ -26,15 +26,17 @@ import worker
 from headgate.messages.views import Control
 from starter.client import BulkRequests
 from starter.devserver import DevServer
+from starter.retrying import retry_by_workers
 from starter.service import TemporalService
 from tests.eventually import eventually
 from tests.integration.stack import Stack, append, running_stack
 from workflows import names
+from workflows.submitted import submitted
 
 FOLDER = Path(__file__).parent / "histories"
 KINDS = {
     *("bulk", "limiter", "steered", "cancelled", "limiter-steered", "bulk-retry", "told", "notice", "occurrence"),
-    *("projected", "projection"),
+    *("projected", "projection", "retry"),
 }
 
 
@@ -185,6 +187,17 @@ async def record_projected(stack: Stack) -> None:
     await keep(stack, "projection", shown)
 
 
+async def record_retry_over(stack: Stack) -> None:
+    """What failed in a request that is over is looked for."""
+    handle = await stack.submit(await stack.project(), [append("lost", "nowhere")])
+    view = await handle.result()
+    request = await submitted(stack.client, view.id)
+    assert request is not None
+    retry = await retry_by_workers(stack.client, request, view.state, "c1", 60)
+    assert retry.operations == 1
+    await keep(stack, "retry", names.retry_id(view.id, "c1"))
+
+
 async def record_occurrence(stack: Stack) -> None:
     """A schedule that runs once."""
     stack.spreadsheets("later")
@@ -213,6 +226,7 @@ RECORDS = {
     "retry": (record_retry, 60),
     "told": (record_told, 150),
     "projected": (record_projected, 150),
+    "retry-over": (record_retry_over, 150),
     "occurrence": (record_occurrence, 150),
 }
 

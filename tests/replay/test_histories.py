@@ -17,6 +17,7 @@ from workflows.notice import NoticeWorkflow
 from workflows.occurrence import OccurrenceWorkflow
 from workflows.projection import ProjectionWorkflow
 from workflows.rate_limiter import RateLimiterWorkflow
+from workflows.retry import RetryWorkflow
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
@@ -37,7 +38,14 @@ def test_there_are_histories_of_every_kind() -> None:
 async def test_a_recorded_history_replays(path: Path) -> None:
     """Every workflow task of the run leads to the commands that it led to then."""
     replayer = Replayer(
-        workflows=[BulkRequestWorkflow, RateLimiterWorkflow, NoticeWorkflow, OccurrenceWorkflow, ProjectionWorkflow],
+        workflows=[
+            BulkRequestWorkflow,
+            RateLimiterWorkflow,
+            NoticeWorkflow,
+            OccurrenceWorkflow,
+            ProjectionWorkflow,
+            RetryWorkflow,
+        ],
         data_converter=pydantic_data_converter,
         workflow_runner=worker.sandbox(),
     )
