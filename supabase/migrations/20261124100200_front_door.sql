@@ -262,22 +262,6 @@ create trigger c_received after insert on public.commands for each row execute f
 create trigger d_answered after update on public.commands for each row
   when (old.status <> new.status) execute function private.command_answered_in_row();
 
--- Memberships ----------------------------------------------------------------------------------------------------
-
-create function private.membership_changed() returns trigger
-language plpgsql security definer set search_path = '' as $$
-begin
-  if tg_op = 'UPDATE' and new.role = old.role then
-    return null;  -- or the audit could be filled with nothing
-  end if;
-  perform private.record(coalesce(new.organisation_id, old.organisation_id), null, 'membership',
-    jsonb_build_object('user', coalesce(new.user_id, old.user_id), 'from', old.role, 'to', new.role));
-  return null;
-end $$;
-
-create trigger a_changed after insert or update or delete on public.memberships for each row
-  execute function private.membership_changed();
-
 -- Events ---------------------------------------------------------------------------------------------------------
 
 create function private.refuse_change() returns trigger

@@ -54,9 +54,9 @@ def _request(owner: psycopg.Connection[Any], organisation: UUID, user: UUID, col
     return str(row[0])
 
 
-def _member(owner: psycopg.Connection[Any], organisation: UUID) -> UUID:
+def _member(owner: psycopg.Connection[Any], organisation: UUID, role: str = "member") -> UUID:
     user = seed.user(owner)
-    seed.membership(owner, organisation, user)
+    seed.membership(owner, organisation, user, role)
     return user
 
 
@@ -158,6 +158,57 @@ def test_a_budget_holds_however_many_spend_it_at_once(database: Database, owner:
     assert 20 <= made <= 20 + refilled + 1
     assert len(refusals) == THREADS * 10 - made
     assert all(state == "PT429" and 1 <= seconds <= 60 for state, seconds in refusals)
+
+
+def test_of_admins_who_leave_at_once_one_stays(database: Database, owner: psycopg.Connection[Any]) -> None:
+    for _ in range(5):
+        organisation = seed.organisation(owner)
+        admins = [_member(owner, organisation, "admin") for _ in range(THREADS)]
+
+        def leave(
+            number: int,
+            connection: psycopg.Connection[Any],
+            organisation: UUID = organisation,
+            admins: list[UUID] = admins,
+        ) -> None:
+            going = "delete from memberships" if number % 2 else "update memberships set role = 'viewer'"
+            with seed.acting_as(connection, admins[number]):
+                connection.execute(
+                    f"{going} where organisation_id = %s and user_id = %s".encode(), (organisation, admins[number])
+                )
+                time.sleep(0.01)
+
+        refused = [error for error in _at_once(database, leave) if error is not None]
+        assert [error.sqlstate for error in refused if isinstance(error, psycopg.Error)] == ["PT409"]
+        left = owner.execute(
+            "select count(*) from memberships where organisation_id = %s and role = 'admin'", (organisation,)
+        ).fetchone()
+        assert left == (1,)
+
+
+def test_an_organisation_ends_while_its_admins_leave(database: Database, owner: psycopg.Connection[Any]) -> None:
+    for _ in range(5):
+        organisation = seed.organisation(owner)
+        admins = [_member(owner, organisation, "admin") for _ in range(THREADS)]
+
+        def go(
+            number: int,
+            connection: psycopg.Connection[Any],
+            organisation: UUID = organisation,
+            admins: list[UUID] = admins,
+        ) -> None:
+            if number == 0:
+                connection.execute("delete from organisations where id = %s", (organisation,))
+                connection.commit()
+                return
+            with seed.acting_as(connection, admins[number]):
+                connection.execute("delete from memberships where user_id = %s", (admins[number],))
+                time.sleep(0.01)
+
+        refused = [error for error in _at_once(database, go) if error is not None]
+        # One that came to be the last one before the organisation was gone stays until it is.
+        assert {error.sqlstate for error in refused if isinstance(error, psycopg.Error)} <= {"PT409"}
+        assert owner.execute("select count(*) from memberships").fetchone() == (0,)
 
 
 def test_of_finalize_and_cancel_at_once_one_wins(database: Database, owner: psycopg.Connection[Any]) -> None:
