@@ -54,7 +54,8 @@ class FrontDoor:
         connection = await psycopg.AsyncConnection.connect(self.database.url(), autocommit=True, row_factory=dict_row)
         async with connection:
             cursor = await connection.execute(statement, values)
-            return await cursor.fetchall() if cursor.description else []
+            rows = cursor.rownumber is not None  # also of a `select from`, whose rows have no columns to describe
+            return await cursor.fetchall() if rows else []
 
     async def with_account(self, project: str = "p", users: tuple[str, ...] = (), default: str = "bot") -> str:
         """A new organisation that may submit as much as it likes; its id."""
