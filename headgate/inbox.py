@@ -2,6 +2,7 @@
 
 1. A start becomes a `BulkRequest` whose project, users, owner and input come from what the operator and the database hold,
    never from the row's sender. What cannot become one is rejected at once, in a sentence for whoever submitted it.
+   What Temporal has from an earlier try is started, whatever would be wrong with it now.
 2. Nobody there is not an attempt: while Temporal or the store cannot be reached a row waits, longer the older it is.
 3. Whatever else goes wrong is an attempt. After `MOST_ATTEMPTS` the row is given up, so that no row is tried for ever.
 4. A command ends as accepted, refused or failed, and always says in a sentence why.
@@ -121,7 +122,7 @@ def bulk_request(asked: Asked, stored: tuple[str, int] | None, *, fences: bool =
             input_sha256=sha256,
             input_bytes=size,
             submitted_at_ns=_ns(asked.created_at),
-            nonce=hashlib.sha256(asked.id.encode()).hexdigest()[:16],
+            nonce=_nonce(asked),
             stop_after=asked.stop_after,
             fences=fences,
             grow=asked.grow,
@@ -132,6 +133,19 @@ def bulk_request(asked: Asked, stored: tuple[str, int] | None, *, fences: bool =
     except ValidationError as error:
         named = ", ".join(str(one["loc"][0]) for one in error.errors() if one["loc"]) or "a field"
         raise InvalidRequest(f"it cannot be started: {named} is not valid") from None
+
+
+def is_of(held: BulkRequest, asked: Asked) -> bool:
+    """Whether what Temporal holds under the id was made of this row earlier, by whatever account its organisation had then."""
+    made = (asked.organisation_id, _nonce(asked), _ns(asked.created_at))
+    return (held.organisation, held.nonce, held.submitted_at_ns) == made and asked.input_sha256 in (
+        None,
+        held.input_sha256,
+    )
+
+
+def _nonce(asked: Asked) -> str:
+    return hashlib.sha256(asked.id.encode()).hexdigest()[:16]
 
 
 def _ns(at: datetime) -> int:

@@ -28,6 +28,7 @@ from headgate.errors import Unreachable
 from headgate.inbox import (
     LONGEST_PAUSE_S,
     Answered,
+    Asked,
     Away,
     Dropped,
     Later,
@@ -168,10 +169,12 @@ class Bridge:
     async def _tried(self, inbox: Inbox, row: Row) -> tuple[Outcome, Exception | None]:
         """What came of the row, and is recorded of it."""
         failed: Exception | None = None
+        asked: Asked | None = None
         try:
             async with inbox.transaction():
                 if row.kind == "start":
-                    outcome = await self._carrier.start(await inbox.asked(row.request_id))
+                    asked = await inbox.asked(row.request_id)
+                    outcome = await self._carrier.start(asked)
                 else:
                     outcome = await self._carrier.tell(row)
                 await inbox.record(row, outcome)
@@ -182,6 +185,8 @@ class Bridge:
             said = self._database.said(error)
             why = Unreachable(said) if isinstance(error, psycopg.Error) and not isinstance(error, ROWS_FAULT) else error
             failed, outcome = error, after(row, why, said)
+        if asked is not None and isinstance(outcome, Rejected):
+            outcome = await self._unless_held(row, asked, outcome)
         try:
             async with inbox.transaction():
                 await inbox.record(row, outcome)
@@ -191,6 +196,13 @@ class Bridge:
             failed, outcome = error, Later(LONGEST_PAUSE_S, counted=True, why=self._database.said(error))
             await inbox.record(row, outcome)
         return outcome, failed
+
+    async def _unless_held(self, row: Row, asked: Asked, rejected: Rejected) -> Outcome:
+        """An earlier try may have come as far as Temporal, and what runs is not rejected."""
+        try:
+            return Started() if await self._carrier.holds(asked) else rejected
+        except Exception as error:
+            return after(row, error, self._database.said(error))
 
     # What the log says
 

@@ -31,6 +31,7 @@ from headgate.inbox import (
     bulk_request,
     control,
     ended,
+    is_of,
 )
 from headgate.inbox import inline_input as checked_input
 from headgate.messages.views import ProgressView
@@ -99,6 +100,15 @@ class Carrier:
         with reaching():
             await service.start(request, summary=summary, indexed=indexed)
         return Started()
+
+    async def holds(self, asked: Asked) -> bool:
+        """Whether Temporal has the request from an earlier try, whatever would be wrong with it now."""
+        service, _ = await self._service()
+        try:
+            with reaching():
+                return is_of(await service.request(asked.id), asked)
+        except UnknownRequest:
+            return False
 
     async def tell(self, row: Row) -> Answered:
         """What the request answers to the command. Raises `Refused`, `NotDone` and other `headgate.errors`."""

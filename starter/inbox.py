@@ -152,7 +152,7 @@ class Inbox:
             case Later(pause_s, counted, why):
                 await self._connection.execute(_LATER, (int(counted), why[:LONGEST_ERROR], pause_s, row.id))
                 return
-            case Started():
+            case Started() | Dropped() if row.kind == "start":  # nobody needs its inline input any more
                 await self._connection.execute("select private.request_started(%s)", (row.request_id,))
             case Rejected(why):
                 await self._connection.execute("select private.request_rejected(%s, %s)", (row.request_id, why))
