@@ -33,7 +33,7 @@ from headgate.messages.views import LimiterView
 from headgate.messages.words import Kind, Priority
 from headgate.ordering import LEAST_WEIGHT, Turns
 from headgate.ranks import Ranks
-from headgate.rounds import run_round
+from headgate.rounds import run_round, soonest
 from headgate.standing import Why
 from headgate.told_before import ToldBefore
 from headgate.waiting import Lane, Queue, Token, Waiter
@@ -90,7 +90,8 @@ class Limiter:
         self.bookings = Bookings(self.buckets, self._recheck)
         self.lines = {kind: Line(kind, self.buckets, self._new_turns(kind), self.queue) for kind in KINDS}
         self.ranks = Ranks(self.settings, self.waiters, self.lines)
-        self.lines["read"].other, self.lines["write"].other = self.lines["write"], self.lines["read"]
+        reads, writes = self.lines["read"].parking, self.lines["write"].parking
+        reads.other, writes.other = writes, reads
 
     @property
     def throttled(self) -> int:
@@ -246,7 +247,7 @@ class Limiter:
 
         watched = bool(self.settings.urgent_budget or self.health.circuits)
         for line in self.lines.values():
-            if line.wasteful():
+            if line.behind.wasteful():
                 line.rebuild(self._lanes(line.kind))
             run_round(line, start, end, given, served, all_served=watched)
         expires_ns = now + self.settings.furthest_ns + MESSAGES_TAKE_NS
@@ -313,11 +314,11 @@ class Limiter:
         if self.paused_by:
             return None
         end = now + self.reach_ns
-        soonest = min((at for line in self.lines.values() if (at := line.soonest(end)) is not None), default=None)
-        if soonest is None:
+        first = min((at for line in self.lines.values() if (at := soonest(line, end)) is not None), default=None)
+        if first is None:
             return None
         regular = now + self.reach_ns - self.lead_ns - TIMER_LATE_NS
-        return max(regular, max(soonest, self.quiet_until_ns) - 2 * self.lead_ns)
+        return max(regular, max(first, self.quiet_until_ns) - 2 * self.lead_ns)
 
     @property
     def lead_ns(self) -> int:

@@ -1,4 +1,4 @@
-"""One round of one kind: tokens from `start` to `end` for whoever is next.
+"""One round of one kind: tokens from `start` to `end` for whoever is next; and when the next one is worth having.
 
 Rules:
 
@@ -25,20 +25,22 @@ def run_round(
 ) -> None:
     """Add the tokens of one round to `given`. They are booked; `served` hears of each (`all_served`), or of raised holders'."""
     project, turns, coming = line.project, line.turns, line.coming
-    line.back_to(start)
+    heap = coming.heap
+    coming.back_to(start)
+    line.next_up.forget_all()
     t = start
     waited: tuple[Priority, ...] = ()
     while turns.waiting:
         t = project.earliest(t, paced=False)
         if t > end:
             return
-        if coming and coming[0][0] <= t:
+        if heap and heap[0][0] <= t:
             line.arrive(t)
         here = line.here(t)
         if waited:
             here = tuple([c for c in turns.waiting if c in here or c in waited])
         if not here:
-            soon = line.next_at()
+            soon = coming.next_at()
             if soon is None:
                 return
             t = max(t, soon)
@@ -52,7 +54,7 @@ def run_round(
             ready = t
         if ready > t:
             ready = project.earliest(ready, paced=False)
-            soon = line.next_at()
+            soon = coming.next_at()
             if soon is not None and soon <= ready:
                 if len(here) < len(turns.waiting):
                     t, waited = soon, here
@@ -77,3 +79,20 @@ def run_round(
             waiter.hungry_ns = t
         if all_served or waiter.aged:
             served(chosen, t, c)
+
+
+def soonest(line: Line, end: int) -> int | None:
+    """After a round until `end`: the first instant from then on at which somebody could be served, but for the pace.
+
+    None if nobody wants a call.
+    """
+    waiting = line.turns.waiting
+    soon = end if waiting else None
+    line.next_up.forget_all()
+    while soon is not None:
+        t = line.project.earliest(soon, paced=False)
+        line.arrive(t)
+        if any(line.ready(c, t) is not None for c in waiting):
+            return t
+        soon = line.coming.next_at()
+    return None
