@@ -6,33 +6,22 @@ its users.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import accumulate, chain
-
 from headgate.ceilings import Pressure
+from headgate.checkpoint_rows import (
+    KIND_PLACE,
+    Rows,
+    restore_buckets,
+    restore_leases,
+    restore_places,
+    restore_turns,
+    restore_waiter,
+)
 from headgate.circuits import Circuit
 from headgate.health import KINDS
-from headgate.leases import Held
 from headgate.limiter import Limiter
-from headgate.messages.carried import (
-    BucketRow,
-    CircuitCheckpoint,
-    LeaseRow,
-    LimiterCheckpoint,
-    LimiterRows,
-    PlaceRow,
-    PressureCheckpoint,
-    SpacingRow,
-    TurnRow,
-    WaiterRow,
-)
-from headgate.messages.words import Kind
-from headgate.ordering import CLASSES, PLACE, Budget, Turn
+from headgate.messages.carried import CircuitCheckpoint, LimiterCheckpoint, PressureCheckpoint
+from headgate.ordering import PLACE, Budget
 from headgate.packing import pack, unpack
-from headgate.quota import Spacing
-from headgate.waiting import Lane, Place, Token, Waiter
-
-_KIND = {kind: n for n, kind in enumerate(KINDS)}
 
 
 def dump(limiter: Limiter) -> LimiterCheckpoint:
@@ -79,13 +68,17 @@ def dump(limiter: Limiter) -> LimiterCheckpoint:
         ),
         retries=health.retries.left,
         retries_at_ns=health.retries.at_ns,
-        credit=tuple((_KIND[k], PLACE[c], left) for k, line in lines.items() for c, left in line.turns.credits.items()),
-        virtual=tuple((_KIND[k], PLACE[c], way) for k, line in lines.items() for c, way in line.turns.virtual.items()),
+        credit=tuple(
+            (KIND_PLACE[k], PLACE[c], left) for k, line in lines.items() for c, left in line.turns.credits.items()
+        ),
+        virtual=tuple(
+            (KIND_PLACE[k], PLACE[c], way) for k, line in lines.items() for c, way in line.turns.virtual.items()
+        ),
         joined=tuple(lines[kind].turns.joined for kind in KINDS),
         degraded=dict(limiter.ranks.degraded),
         leads=dict(limiter.leads),
         counted_ns=limiter.counted_ns,
-        packed=pack(_Rows(limiter).all()),
+        packed=pack(Rows(limiter).all()),
     )
 
 
@@ -99,7 +92,7 @@ def restore(saved: LimiterCheckpoint) -> Limiter:
     health.throttled, health.overloads = saved.throttled, saved.overloads
     if saved.retries >= 0:
         health.retries.left, health.retries.at_ns = saved.retries, saved.retries_at_ns
-    _restore_buckets(limiter, rows)
+    restore_buckets(limiter, rows)
     for p in saved.pressures:
         health.pressures[p.name] = Pressure(
             p.paused_ns, p.length_ns, p.ceiling, p.grows_from_ns, p.named, p.refused, p.total, p.series_ns, p.doubts
@@ -117,220 +110,8 @@ def restore(saved: LimiterCheckpoint) -> Limiter:
     limiter.ranks.degraded = dict(saved.degraded)
     limiter.ranks.look_at_budgets()
     for row in rows.waiting:
-        _restore_waiter(limiter, row, rows)
-    _restore_turns(limiter, saved, rows)
-    _restore_leases(limiter, rows)
-    _restore_places(limiter, rows)
+        restore_waiter(limiter, row, rows)
+    restore_turns(limiter, saved, rows)
+    restore_leases(limiter, rows)
+    restore_places(limiter, rows)
     return limiter
-
-
-class _Rows:
-    """The rows of a limiter. Every name is in `places` once; elsewhere stands its place."""
-
-    def __init__(self, limiter: Limiter) -> None:
-        self.limiter, self.base = limiter, limiter.buckets.expired_ns
-        self.places: dict[str, int] = {}
-
-    def all(self) -> LimiterRows:
-        """Every row, and the names that they use."""
-        limiter = self.limiter
-        rows = LimiterRows.model_construct(  # unchecked: there may be 100,000 numbers
-            base_ns=self.base,
-            waiting=tuple([self.waiter(waiter) for waiter in limiter.waiters.values()]),
-            buckets=tuple(self.buckets()),
-            spacings=tuple(
-                [
-                    self.spacing(name, spacing)
-                    for name, spacing in sorted(limiter.buckets.spacings.items())
-                    if spacing.starts or spacing.recent
-                ]
-            ),
-            leased=tuple([self.lease(grant_id) for grant_id in limiter.leases]),
-            booked=tuple([self.place(name, place) for name, place in limiter.bookings.places.items()]),
-            turns=tuple([row for kind in KINDS for row in self.turns(kind)]),
-            clocks=limiter.bookings.clocks,
-            spent={key: tuple(budget.times) for key, budget in limiter.ranks.spent.items()},
-            rushed=tuple([(_KIND[k], limiter.buckets.project(k).rushed_until_ns - self.base) for k in KINDS]),
-        )
-        return rows.model_copy(update={"names": tuple(self.places)})  # all of them are known only now
-
-    def name(self, name: str) -> int:
-        """The place of a name."""
-        return self.places.setdefault(name, len(self.places))
-
-    def steps(self, times: Iterable[int]) -> tuple[int, ...]:
-        """Rising times, each as the difference to the one before; the first from the base on."""
-        steps, before = [], self.base
-        for at in times:
-            steps.append(at - before)
-            before = at
-        return tuple(steps)
-
-    def buckets(self) -> Iterable[BucketRow]:
-        """Every bucket that anything is booked in; the project's also for its fullest window."""
-        quotas = self.limiter.buckets.quotas
-        for name, bucket in sorted(quotas.items()):
-            scope, kind, *user = name.split("/", 2)
-            if not bucket.times and bucket.paced_until_ns <= self.base and (user or not bucket.worst):
-                continue
-            times: tuple[int, ...] | None = self.steps(bucket.times)
-            if scope == "project" and bucket.times == _together(self.limiter, kind):
-                times = None
-            number = self.name(user[0]) if user else -1
-            paced = bucket.paced_until_ns - self.base
-            yield (int(kind == "write"), number, paced, bucket.shut_until_ns, bucket.worst, times)
-
-    def spacing(self, name: str, spacing: Spacing) -> SpacingRow:
-        """One spreadsheet's starts."""
-        starts: list[tuple[int, int, int, int, str]] = []
-        for at, latency, who in spacing.starts:
-            holder, user, kind = who.rsplit("/", 2)
-            starts.append((at - self.base, latency, self.name(holder), self.name(user), kind))
-        return (self.name(name), tuple(starts), self.steps(spacing.recent))
-
-    def waiter(self, w: Waiter) -> WaiterRow:
-        """One holder with its lanes."""
-        name, base = self.name, self.base
-        lanes = [
-            (
-                lane.number,
-                _KIND[lane.kind],
-                name(lane.user),
-                name(lane.spreadsheet),
-                lane.calls,
-                lane.latency_ns,
-                lane.latency_p95_ns,
-                lane.free_at_ns - base,
-            )
-            for lane in w.lanes.values()
-        ]
-        return (
-            name(w.holder),
-            w.run,
-            w.sequence,
-            PLACE[w.priority],
-            name(w.key),
-            w.weight,
-            w.submitted_at_ns - base,
-            w.stopped,
-            w.heard_ns - base,
-            w.hungry_ns - base,
-            w.aged,
-            tuple(lanes),
-            tuple([grant for grant in w.unseen if grant in self.limiter.leases]),
-        )
-
-    def lease(self, grant_id: int) -> LeaseRow:
-        """The tokens of one grant."""
-        name, base = self.name, self.base
-        holder, key, weight, expires_ns, held = self.limiter.leases[grant_id]
-        tokens = [
-            (lane, at - base if at else None, _KIND[kind], name(user), name(spreadsheet), PLACE[served])
-            for lane, at, kind, user, spreadsheet, served in held
-        ]
-        probes = [(lane, circuit) for (grant, lane), circuit in self.limiter.probes.items() if grant == grant_id]
-        return (grant_id, name(holder), name(key), weight, expires_ns - base, tuple(tokens), tuple(probes))
-
-    def place(self, booking_id: str, place: Place) -> PlaceRow:
-        """One booking's place."""
-        token, name, base = place.token, self.name, self.base
-        return (
-            booking_id,
-            token.at_ns - base,
-            _KIND[token.kind],
-            name(token.user),
-            name(token.spreadsheet),
-            name(token.who),
-            PLACE[token.served],
-            name(place.key),
-            place.lapses_ns - base,
-            place.latency_ns,
-            place.given,
-            place.weight,
-            place.probe,
-        )
-
-    def turns(self, kind: Kind) -> Iterable[TurnRow]:
-        """The turns of one kind."""
-        for (c, key), t in sorted(self.limiter.lines[kind].turns.turns.items()):
-            counted = (t.passed, t.since, t.weight, t.owed, t.calls, t.calls_before)
-            yield (_KIND[kind], PLACE[c], self.name(key), *counted)
-
-
-def _together(limiter: Limiter, kind: str) -> list[int]:
-    """The times of all users, rising: what the project has booked."""
-    mine = f"user/{kind}/"
-    return sorted(
-        chain.from_iterable(bucket.times for name, bucket in limiter.buckets.quotas.items() if name.startswith(mine))
-    )
-
-
-def _restore_buckets(limiter: Limiter, rows: LimiterRows) -> None:
-    buckets, base = limiter.buckets, rows.base_ns
-    for number, rushed in rows.rushed:
-        buckets.project(KINDS[number]).rushed_until_ns = rushed + base
-    merged: list[Kind] = []
-    for number, user, paced, shut, worst, steps in rows.buckets:
-        kind = KINDS[number]
-        bucket = buckets.user(kind, rows.names[user]) if user >= 0 else buckets.project(kind)
-        bucket.paced_until_ns, bucket.shut_until_ns, bucket.worst = paced + base, shut, worst
-        if steps is None:
-            merged.append(kind)
-        else:
-            bucket.times = list(accumulate(steps, initial=base))[1:]
-    for kind in merged:
-        buckets.project(kind).times = _together(limiter, kind)
-    for name, starts, recent in rows.spacings:
-        spacing = buckets.spacing(rows.names[name])
-        spacing.starts = [
-            (at + base, latency, f"{rows.names[holder]}/{rows.names[owner]}/{kind}")
-            for at, latency, holder, owner, kind in starts
-        ]
-        spacing.recent = list(accumulate(recent, initial=base))[1:]
-        spacing.reckon()
-
-
-def _restore_waiter(limiter: Limiter, row: WaiterRow, rows: LimiterRows) -> None:
-    holder, run, sequence, priority, key, weight, submitted, stopped, heard, hungry, aged, lanes, unseen = row
-    names, base = rows.names, rows.base_ns
-    waiter = Waiter(names[holder], run, sequence, CLASSES[priority], weight, names[key], submitted + base, stopped)
-    waiter.heard_ns, waiter.aged, waiter.unseen = heard + base, aged, list(unseen)
-    wanted: list[tuple[Lane, int]] = []
-    for number, kind, user, spreadsheet, calls, latency, p95, free_at in lanes:
-        lane = Lane(waiter, number, KINDS[kind], names[user], names[spreadsheet], 0, latency, p95, free_at + base)
-        waiter.lanes[number] = lane
-        wanted.append((lane, calls))
-    limiter.stand(waiter, wanted, hungry + base)
-
-
-def _restore_turns(limiter: Limiter, saved: LimiterCheckpoint, rows: LimiterRows) -> None:
-    for kind, joined in zip(KINDS, saved.joined, strict=False):
-        limiter.lines[kind].turns.joined = joined
-    for kind_number, c, left in saved.credit:
-        limiter.lines[KINDS[kind_number]].turns.credits[CLASSES[c]] = left
-    for kind_number, c, passed in saved.virtual:
-        limiter.lines[KINDS[kind_number]].turns.virtual[CLASSES[c]] = passed
-    for kind_number, c, key, passed, since, weight, owed, calls, before in rows.turns:
-        turns = limiter.lines[KINDS[kind_number]].turns
-        turns.reinstate(CLASSES[c], rows.names[key], Turn(passed, since, weight, 0, owed, calls, before))
-
-
-def _restore_leases(limiter: Limiter, rows: LimiterRows) -> None:
-    names, base = rows.names, rows.base_ns
-    for grant_id, holder, key, weight, expires, tokens, probes in rows.leased:
-        held: list[Held] = [
-            (lane, 0 if at is None else at + base, KINDS[kind], names[user], names[spreadsheet], CLASSES[c])
-            for lane, at, kind, user, spreadsheet, c in tokens
-        ]
-        limiter.leases[grant_id] = (names[holder], names[key], weight, expires + base, tuple(held))
-        limiter.probes.update({(grant_id, lane): circuit for lane, circuit in probes})
-
-
-def _restore_places(limiter: Limiter, rows: LimiterRows) -> None:
-    names, base = rows.names, rows.base_ns
-    for booking_id, at, kind, user, spreadsheet, who, c, key, lapses, latency, given, weight, probe in rows.booked:
-        path = (KINDS[kind], names[user], names[spreadsheet], names[who])
-        token = Token(at + base, *path, paced=False, served=CLASSES[c])
-        place = Place(token, names[key], lapses + base, latency, given, weight, probe)
-        limiter.bookings.places[booking_id] = place
-    limiter.bookings.clocks = dict(rows.clocks)

@@ -6,7 +6,7 @@ from headgate.health import API, KINDS
 from headgate.limiter import Limiter
 from headgate.message import SECOND_NS
 from headgate.messages.alerts import Readings
-from headgate.standing import longest_waits, shown_circuits, shown_classes
+from headgate.shown import longest_waits, shown_circuits, shown_classes
 
 #: A bucket that holds less than this part of its limit cannot be hot.
 WORTH_READING = 0.5

@@ -114,11 +114,7 @@ def supplies(
 
 def share_of(settings: LimiterSettings, view: LimiterView, kind: Kind, priority: Priority, owner: str) -> float:
     """The part of a project's quota that one more request of this class and owner could count on now."""
-    floors: dict[Priority, float] = {
-        "urgent": settings.floor_urgent,
-        "normal": settings.floor_normal,
-        "low": settings.floor_low,
-    }
+    floors = settings.floors
     rows = {row.priority: row for row in view.classes if row.kind == kind and row.lanes}
     waiting: tuple[Priority, ...] = tuple(c for c in floors if c in rows or c == priority)
     others = rows[priority].owners if priority in rows else 0

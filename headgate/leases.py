@@ -65,3 +65,14 @@ def take_out(lease: Lease, lane: int, position: int) -> tuple[Lease, Token | Non
     gone: Held = (lane, 0, kind, user, spreadsheet, served)
     token = Token(at_ns, kind, user, spreadsheet, f"{holder}/{user}/{kind}", served != "urgent", served)
     return (holder, key, weight, expires_ns, (*tokens[:n], gone, *tokens[n + 1 :])), token
+
+
+def forget_old(leases: dict[int, Lease], now: int) -> None:
+    """Forget the leases whose time is over; they lie in the order in which they end."""
+    gone: list[int] = []
+    for grant_id, lease in leases.items():
+        if lease[3] > now:
+            break
+        gone.append(grant_id)
+    for grant_id in gone:
+        del leases[grant_id]

@@ -163,10 +163,11 @@ class Line:
 
     def ready(self, c: Priority, t: int) -> Lane | None:
         """The lane that is next in the class and can send at t; whoever could not is put where it waits."""
-        known, heads = self.next_up, self.heads
+        known = self.next_up
         best = known.lanes.get(c)
         if best is not None and known.until[c] >= t:
             return best
+        heads = self.heads
         if best is None:
             best = heads.first(c)
         until, gates = NEVER_NS, self.coming.gates

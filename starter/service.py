@@ -139,7 +139,7 @@ def changed(present: LimiterSettings, changes: Mapping[str, object]) -> LimiterS
         users[name] = {**users.get(name, {}), **limits} if limits else {}
     kept = {name: limits for name, limits in users.items() if any(limits.values())}
     settings = LimiterSettings.model_validate({**present.model_dump(), **changes, "users": kept})
-    floors = (settings.floor_urgent, settings.floor_normal, settings.floor_low)
+    floors = settings.floors.values()
     if min(floors) < 0 or sum(floors) > 1.000001:
         said = " + ".join(f"{floor:.0%}" for floor in floors)
         raise InvalidRequest(

@@ -10,8 +10,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from headgate.demand import FINISHED
     from headgate.lanes import Folded, Lanes, unused_of
-    from headgate.limiter import FINISHED
     from headgate.messages.carried import BulkCheckpoint, BulkInput, PageRequest
     from headgate.messages.requests import LaneEntry, Page, PlanSummary
     from headgate.messages.sending import (

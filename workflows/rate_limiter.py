@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from headgate.messages.tokens import BookReply, BookRequest, Grant, LimiterSettings, Settlement, TokenRequest
     from headgate.messages.views import Control, LimiterView
     from headgate.quota import SECOND_NS
-    from headgate.standing import shown_classes
+    from headgate.shown import shown_classes
     from headgate.told_before import ToldBefore
     from workflows import names, policies
 

@@ -53,6 +53,11 @@ class LimiterSettings(Message):
         """How far ahead of a round its tokens reach at the most, where grants need long to become calls."""
         return self.horizon_ns + LONGEST_STRETCH_NS
 
+    @property
+    def floors(self) -> dict[Priority, float]:
+        """The part of the quota that each class is sure of, in class order."""
+        return {"urgent": self.floor_urgent, "normal": self.floor_normal, "low": self.floor_low}
+
 
 class LaneDemand(Message):
     """How many calls one lane could make now, and how long its calls take (from a token's time to the next free moment)."""

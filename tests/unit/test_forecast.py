@@ -11,7 +11,7 @@ from headgate.messages.requests import LaneEntry
 from headgate.messages.tokens import LaneDemand, LimiterSettings, TokenRequest, UserLimits
 from headgate.messages.views import LimiterView
 from headgate.messages.words import Priority
-from headgate.standing import view
+from headgate.shown import view
 
 NOW = 1_000 * SECOND_NS
 Lanes = list[tuple[str, str, int]]
