@@ -9,7 +9,9 @@
 6. Behind a request about sheets that failed, the titles are looked up before anything is sent that counted on it;
    once in a batch also before an operation fails because its sheet is not there.
 7. After `MOST_ALIKE` dead letters for one reason the rest of the batch fails unsent.
-8. A state is a journal: stored by `frozen` before a call leaves, brought back by `resumed`, it goes on with the same bytes.
+8. A fence that exists is read before anything goes under another one: somebody on the way may have sent the call twice.
+9. An answer that does not hold what was asked for says nothing, whatever its status.
+10. A state is a journal: stored by `frozen` before a call leaves, brought back by `resumed`, it goes on with the same bytes.
 
 Source: design section 5; reference/sheets.md section 3.2.
 """
@@ -22,7 +24,7 @@ from typing import Any, assert_never
 
 from headgate.apis.sheets.fences import BURNT
 from headgate.apis.sheets.reads import deal_out
-from headgate.apis.sheets.replies import Answered, Busy, Lost, Refused, Reply, Throttled, TooLarge, Unauthorised
+from headgate.apis.sheets.replies import Answered, Busy, Lost, Refused, Reply, Throttled, TooLarge, Unauthorised, holds
 from headgate.apis.sheets.titles import Titles, titles_from
 from headgate.culprits import gone_by_title, suspects_of
 from headgate.journal import Journal
@@ -119,6 +121,10 @@ class BatchState(Journal):
         """
         part = self._part_of(step)
         part.in_flight = False
+        if isinstance(reply, Answered) and not holds(
+            reply.body, self._batch.form if step.purpose == "send" else step.purpose
+        ):
+            reply = Busy("the answer does not hold what was asked for")
         if probe and isinstance(reply, Busy | Lost):
             part.attempts -= 1
         if not isinstance(reply, Unauthorised | Throttled):
@@ -171,6 +177,8 @@ class BatchState(Journal):
             took_ns = now_ns - part.sent_ns
             self.most = most_after(self.most, len(part.members), took_ns, len(self._batch.operations))
             return self._succeeded(part, reply.body, now_ns)
+        if self._fenced and isinstance(reply, Refused) and reply.fence_refused:
+            part.unknown = True
         if part.unknown and self._fenced:
             if isinstance(reply, TooLarge):
                 part.turn_to("burn", "split", reply.reason)

@@ -45,6 +45,11 @@ Fault = Literal[
     "too large",
     "refused connection",
     "no room",
+    "carried twice",
+    "another's answer before",
+    "another's answer after",
+    "a page before",
+    "a page after",
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
@@ -97,7 +102,7 @@ class NaiveApi:
                 return error(400, prefix + "not possible")
         for part in parts:
             self.applied.update(marks(part))
-        return 200, json.dumps({"responses": [{} for _ in parts]}).encode()
+        return 200, json.dumps({"updates": {}, "responses": [{} for _ in parts]}).encode()
 
     def batch_update(self, requests: list[dict[str, Any]]) -> tuple[int, bytes]:
         created: dict[int, str] = {}
@@ -243,6 +248,18 @@ class OneBatch(RuleBasedStateMachine):
                 return read_reply(401, {}, error(401, "Invalid Credentials")[1])
             case "409":
                 return read_reply(409, {}, error(409, "aborted")[1])
+            case "carried twice":
+                first = self.api.take(step.call)
+                fenced = b"createDeveloperMetadata" in step.call.body
+                return read_reply(*self.with_headers(self.api.take(step.call) if fenced else first))
+            case "another's answer before" | "another's answer after":
+                if fault.endswith("after"):
+                    self.api.take(step.call)
+                return read_reply(200, {}, error(503, "x")[1] if self.now % (2 * SECOND_NS) else b"{}")
+            case "a page before" | "a page after":
+                if fault.endswith("after"):
+                    self.api.take(step.call)
+                return read_reply((302, 403, 404)[self.now // SECOND_NS % 3], {}, b"<html>Sign in</html>")
             case "too large":
                 if step.purpose == "send" and step.call.kind == "write":
                     return read_reply(413, {}, b"")

@@ -20,7 +20,8 @@ REQUEST = BulkRequest(id="r", project="p", nonce="n", max_attempts=3)
 NOW = 10**18
 OURS = Fence.of("n", "S", 2, 4, "0")
 
-OK = Answered({})
+OK = Answered({"replies": [{}], "responses": [{}], "updates": {}})
+NOTHING = Answered({})
 LOST = Lost("connection reset")
 BUSY = Busy("unavailable")
 SLOW = Busy("deadline", slow=True)
@@ -95,7 +96,48 @@ TABLE: dict[str, tuple[Form, int, Script, list[str]]] = {
         [("send", LOST), ("send", DUPLICATE), ("fence_look_up", FOREIGN), ("send", OK)],
         [YES],
     ),
-    "refused at the fence at once: a new fence": ("fenced", 1, [("send", DUPLICATE), ("send", OK)], [YES]),
+    "refused at the fence at once, the value is another's: a new fence": (
+        "fenced",
+        1,
+        [("send", DUPLICATE), ("fence_look_up", FOREIGN), ("send", OK)],
+        [YES],
+    ),
+    "refused at the fence at once, since somebody on the way sent it twice": (
+        "fenced",
+        1,
+        [("send", DUPLICATE), ("fence_look_up", FOUND)],
+        [YES],
+    ),
+    "refused at the fence at once, and the fence cannot be read: burnt before it goes under a new one": (
+        "fenced",
+        1,
+        [("send", DUPLICATE), ("fence_look_up", GONE), ("burn", OK), ("send", OK)],
+        [YES],
+    ),
+    "an answer without the replies says nothing": (
+        "fenced",
+        1,
+        [("send", NOTHING), ("send", DUPLICATE), ("fence_look_up", FOUND)],
+        [YES],
+    ),
+    "an answer without the mark that was asked for is asked again": (
+        "fenced",
+        1,
+        [("send", LOST), ("send", DUPLICATE), ("fence_look_up", NOTHING), ("fence_look_up", FOUND)],
+        [YES],
+    ),
+    "a burn whose answer is not one is no burn": (
+        "fenced",
+        1,
+        [("send", LOST), ("send", INVALID), ("burn", NOTHING), ("burn", DUPLICATE), ("fence_look_up", FOUND)],
+        [YES],
+    ),
+    "an append whose answer is not one is not risked twice": (
+        "values_append",
+        1,
+        [("send", NOTHING)],
+        [OPEN],
+    ),
     "lost, then invalid: burnt before it fails": (
         "fenced",
         1,

@@ -51,6 +51,11 @@ MEANS: dict[str, tuple[int, bytes, Reply]] = {
     "a good answer": (200, b'{"replies": []}', Answered({"replies": []})),
     "an answer cut off": (200, b'{"replies": [', Busy("the answer could not be read")),
     "a page instead of an answer": (200, b"<html>ok</html>", Busy("the answer could not be read")),
+    "an error that says 200": (200, error("x", code=503), Busy("x")),
+    "a redirection": (302, b"", Busy("the answer is not the API's: 302 without a reason")),
+    "a page that forbids": (403, b"<html>", Busy("the answer is not the API's: 403 without a reason")),
+    "a page that knows no such page": (404, b"<html>", Busy("the answer is not the API's: 404 without a reason")),
+    "a proxy that wants a password": (407, b"", Busy("the answer is not the API's: 407 without a reason")),
     "nothing at all": (200, b"", Busy("the answer could not be read")),
     "a 429 that names its quota in words": (429, error(QUOTA), Throttled("user", "read")),
     "a 429 that names its quota in details": (429, error("x", details=DETAILS), Throttled("project", "write", 300)),
@@ -130,7 +135,22 @@ def test_a_long_range_is_read_whole() -> None:
 def test_retry_after_is_honoured_and_bounded() -> None:
     assert read_reply(429, {"Retry-After": "7"}, b"") == Throttled(retry_after_ns=7 * SECOND_NS)
     assert read_reply(429, {"retry-after": "999999999"}, b"") == Throttled(retry_after_ns=3_600 * SECOND_NS)
-    assert read_reply(429, {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, b"") == Throttled()
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Date": "Wed, 21 Oct 2026 07:27:30 GMT", "Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, 30),
+        ({"date": "Wed, 21 Oct 2026 07:28:30 GMT", "retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, 0),
+        ({"date": "Wed, 21 Oct 2026 07:27:30 GMT", "retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}, 3_600),
+        ({"date": "yesterday", "retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, 0),
+        ({"date": "Wed, 21 Oct 2026 07:27:30", "retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, 0),
+        ({"date": "Wed, 21 Oct 2026 07:27:30 GMT", "retry-after": "soon"}, 0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, 0),
+    ],
+)
+def test_an_instant_to_try_again_counts_from_the_answer_s_own(headers: dict[str, str], seconds: int) -> None:
+    assert read_reply(429, headers, b"") == Throttled(retry_after_ns=seconds * SECOND_NS)
 
 
 json_values = st.recursive(
@@ -153,11 +173,12 @@ bodies = st.binary(max_size=40) | json_values.map(lambda value: json.dumps({"err
 @given(st.integers(100, 599), st.dictionaries(st.just("Retry-After"), st.text(max_size=5)), bodies)
 def test_no_answer_crashes_it(status: int, headers: dict[str, str], body: bytes) -> None:
     reply = read_reply(status, headers, body)
-    assert isinstance(reply, Answered) == (200 <= status < 300 and _is_object(body))
+    assert isinstance(reply, Answered) == (200 <= status < 300 and _is_answer(body))
 
 
-def _is_object(body: bytes) -> bool:
+def _is_answer(body: bytes) -> bool:
     try:
-        return isinstance(json.loads(body), dict)
+        found = json.loads(body)
+        return isinstance(found, dict) and "error" not in found
     except ValueError:
         return False

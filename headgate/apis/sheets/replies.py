@@ -5,6 +5,8 @@
    looks at the request counts as not applied.
 3. What is kept of the API's words is clipped, after it was read: they may quote a cell.
 4. A quota error is Throttled in whatever dress it comes: 429, 403 with a rate reason, 500 with its text.
+5. What the API did not say says nothing: a redirection, or a page of somebody on the way, is as good as no answer. Only
+   the front of the API itself refuses without a reason what is malformed (400) or too large (413, 414).
 
 Source: reference/sheets.md sections 1.2 and 2.2.
 """
@@ -15,6 +17,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from headgate.message import SECOND_NS
@@ -101,17 +105,30 @@ _NO_ROOM = re.compile(r"limit|exceed|maximum|too many|too large", re.IGNORECASE)
 _BAD_RANGE = re.compile(r"Unable to parse range: (.*)|Range \((.*)\) exceeds grid limits", re.DOTALL)
 _RATE_REASONS = frozenset(["rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "quotaExceeded"])
 _TOO_LARGE = re.compile(r"payload size exceeds|in a single batch", re.IGNORECASE)
+#: What every good answer holds, by the form of a batch or the purpose of another call; reads and titles are looked at where they are read.
+_HELD = {
+    "fenced": "replies",
+    "values_update": "responses",
+    "values_append": "updates",
+    "burn": "replies",
+    "sweep": "replies",
+    "fence_look_up": "metadataValue",
+}
+_WITHOUT_A_REASON = (400, 413, 414)
+_LONGEST_PAUSE_S = 3_600
 _TRANSIENT = (408, 409, 500, 502, 503, 504)
 
 
 def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     """What an answer means. `headers` may be in any case; `body` is the whole body, decompressed."""
     parsed = _parsed(body)
-    if 200 <= status < 300:
-        return Answered(parsed) if isinstance(parsed, dict) else Busy("the answer could not be read")
-    error = parsed.get("error") if isinstance(parsed, dict) else None
-    error = error if isinstance(error, dict) else {}
+    said = parsed.get("error") if isinstance(parsed, dict) else None
+    error: dict[str, Any] = said if isinstance(said, dict) else {}
     message = _message(error, status)
+    if 200 <= status < 300:
+        if isinstance(parsed, dict) and "error" not in parsed:
+            return Answered(parsed)
+        return Busy(clipped(message) if error else "the answer could not be read")
     reasons = _reasons(error)
     if _is_rate(status, message, reasons):
         return _throttled(error, message, headers)
@@ -119,9 +136,16 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
         return Unauthorised(clipped(message))
     if status in _TRANSIENT or (status > 500 and status != 501):
         return Busy(clipped(message), slow=status in (408, 504))
+    if not error and status not in _WITHOUT_A_REASON:
+        return Busy(f"the answer is not the API's: {status} without a reason")
     if status in (413, 414) or (status == 400 and _TOO_LARGE.search(message)):
         return TooLarge(clipped(message))
     return _refused(status, error, message)
+
+
+def holds(body: Mapping[str, Any], asked: str) -> bool:
+    """Whether a good answer holds what was asked for, by a batch of this form or by a call for this purpose."""
+    return asked not in _HELD or body.get(_HELD[asked]) is not None
 
 
 def clipped(text: str) -> str:
@@ -179,10 +203,23 @@ def _throttled(error: dict[str, Any], message: str, headers: Mapping[str, str]) 
 
 
 def _retry_after(headers: Mapping[str, str]) -> int:
-    for name, value in headers.items():
-        if name.lower() == "retry-after" and value.strip().isascii() and value.strip().isdigit():
-            return min(int(value.strip()[:6]), 3_600) * SECOND_NS
-    return 0
+    """The pause that was asked for in seconds, or until an instant: then from the answer's own date, by the same clock."""
+    found = {name.lower(): value.strip() for name, value in headers.items()}
+    asked = found.get("retry-after", "")
+    if asked.isascii() and asked.isdigit():
+        return min(int(asked[:6]), _LONGEST_PAUSE_S) * SECOND_NS
+    until, since = _instant(asked), _instant(found.get("date", ""))
+    if until is None or since is None:
+        return 0
+    return min(max(int((until - since).total_seconds()), 0), _LONGEST_PAUSE_S) * SECOND_NS
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+    return found if found.tzinfo is not None else None
 
 
 def _refused(status: int, error: dict[str, Any], message: str) -> Refused:
