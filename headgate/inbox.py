@@ -5,7 +5,8 @@
    What Temporal has from an earlier try is started, whatever would be wrong with it now.
 2. Nobody there is not an attempt: while Temporal or the store cannot be reached a row waits, longer the older it is.
 3. Whatever else goes wrong is an attempt. After `MOST_ATTEMPTS` the row is given up, so that no row is tried for ever.
-4. A command ends as accepted, refused or failed, and always says in a sentence why.
+4. A command that no worker heard is recorded in Temporal and carried; what came of it is asked for until it is known.
+5. A command ends as accepted, refused or failed, and always says in a sentence why.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the inbox, as it was claimed. `age_s` is how long ago it arrived, by the database's clock."""
+    """One row of the inbox, as it was claimed. `age_s` is how long ago it arrived, by the database's clock.
+
+    `recorded`: Temporal holds the command, its person was told that, and nobody has heard yet what came of it.
+    """
 
     id: int
     request_id: str
@@ -56,6 +60,7 @@ class Row:
     data: object = field(default_factory=dict)
     attempts: int = 0
     age_s: float = 0.0
+    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +176,11 @@ def control(row: Row) -> tuple[Command, Control]:
 # What comes of it
 
 
+def untold(why: str) -> Answered:
+    """Of a command that was recorded and cannot be told of any more."""
+    return Answered("accepted", f"recorded; whether it took effect nobody can say any more: {why}")
+
+
 class Away(Unreachable):
     """Temporal cannot be reached."""
 
@@ -182,10 +192,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What came of a command, in a sentence."""
+    """What came of a command, in a sentence; not `heard`: it is recorded, and asked about again."""
 
     status: Literal["accepted", "refused", "failed"]
     sentence: str
+    heard: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +241,8 @@ def after(row: Row, error: Exception, said: str) -> Outcome:
     if tried < MOST_ATTEMPTS:
         return Later(min(2.0**tried, LONGEST_PAUSE_S), counted=True, why=said)
     sentence = f"given up after {tried} attempts: the bridge's log says why, ask the operator"
+    if row.recorded:
+        return Dropped(sentence)  # its person knows that it is recorded, and that stays true
     return Rejected(sentence) if start else Answered("failed", sentence)
 
 

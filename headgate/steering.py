@@ -31,6 +31,7 @@ PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
 ANSWERS_KEPT: Final = 200
 #: A longer id is known by its digest.
 LONGEST_ID: Final = 100
+_OVERTAKEN: Final = "a later command (number "
 
 
 class Refused(HeadgateError):
@@ -65,9 +66,7 @@ class Steering:
         if self.known(command_id):
             return
         if 0 < said.sequence <= self.sequence:
-            raise Refused(
-                f"a later command (number {self.sequence}) was carried out already: say it anew if it is still meant"
-            )
+            raise Refused(f"{_OVERTAKEN}{self.sequence}) was carried out already: say it anew if it is still meant")
         if over:
             raise Refused(f"the request is over ({over}): nothing to {spoken(command)}")
         if self.cancelled_by and command not in ("cancel", "retry_failed"):
@@ -170,6 +169,11 @@ class Steering:
 
 def _known_as(command_id: str) -> str:
     return command_id if len(command_id) <= LONGEST_ID else sha256(command_id.encode(errors="replace")).hexdigest()
+
+
+def overtaken(refusal: str) -> bool:
+    """Whether a command was refused for a later one. Said again it may have come true before: not all answers are kept."""
+    return refusal.startswith(_OVERTAKEN)
 
 
 def spoken(command: Command) -> str:

@@ -40,7 +40,7 @@ from headgate.inbox import (
     after,
 )
 from starter.carrying import Carrier
-from starter.inbox import CHANNEL, Inbox, connect
+from starter.inbox import CHANNEL, Inbox, Which, connect
 
 log = logging.getLogger("headgate.bridge")
 T = TypeVar("T")
@@ -75,10 +75,10 @@ class Bell:
 
 @dataclass
 class Side:
-    """One kind of rows: its name, its bell, and whether Temporal was there for the last of them."""
+    """One kind of rows: how many are carried at once, its bell, and whether Temporal was there for the last of them."""
 
-    name: str
-    start: bool
+    name: Which
+    hands: int
     bell: Bell = field(default_factory=Bell)
     outage: Outage = field(default_factory=Outage)
 
@@ -91,7 +91,7 @@ class Bridge:
         self._carrier = carrier
         self._pace = pace
         self._asked = asyncio.Event()
-        self._sides = (Side("start", start=True), Side("command", start=False))
+        self._sides = (Side("start", pace.at_once), Side("command", pace.at_once), Side("recorded", 1))
         self._lost = Outage(longest_s=5.0)
         self._answered_at = 0.0
         self._store = Outage()
@@ -103,7 +103,7 @@ class Bridge:
 
     async def run(self) -> None:
         """Until the end is asked for."""
-        hands = [self._hand(side) for side in self._sides for _ in range(self._pace.at_once)]
+        hands = [self._hand(side) for side in self._sides for _ in range(side.hands)]
         beside = [asyncio.create_task(work) for work in (self._listen(), self._look(), self._sweep())]
         self._ring()
         try:
@@ -115,7 +115,7 @@ class Bridge:
 
     async def drain(self) -> None:
         """Until no row is left whose turn it is. Raises Unreachable where the database or Temporal is away."""
-        await asyncio.gather(*(self._drained(side) for side in self._sides for _ in range(self._pace.at_once)))
+        await asyncio.gather(*(self._drained(side) for side in self._sides for _ in range(side.hands)))
 
     # Hands
 
@@ -155,13 +155,13 @@ class Bridge:
     async def _one(self, inbox: Inbox, side: Side) -> bool:
         """True if there was a row to take, and it was done or put off."""
         async with inbox.transaction():
-            row = await inbox.claim(start=side.start)
+            row = await inbox.claim(side.name)
             if row is None:
                 return False
             side.bell.ring()  # there may be more: another hand looks
             taken_at = time.monotonic()
             outcome, error = await self._tried(inbox, row)
-        if side.start:
+        if side.name == "start":
             self._ring()  # commands may have come while their request was being started
         self._tell(side, row, outcome, error, time.monotonic() - taken_at)
         return True
@@ -220,15 +220,15 @@ class Bridge:
             elif isinstance(error, Away):
                 if side.outage.met(time.monotonic()):
                     log.warning("Temporal cannot be reached", extra={"why": outcome.why})
-            elif side.start:
+            elif side.name == "start":
                 if self._store.met(time.monotonic()):
                     log.warning("The store cannot be reached", extra={"why": outcome.why})
-            else:
+            elif not row.recorded:
                 log.info("Command under way", extra={**facts, "why": outcome.why})
             return
         if side.outage.passed():
             log.info("Temporal answers again")
-        if side.start and self._store.passed():
+        if side.name == "start" and self._store.passed():
             log.info("The store answers again")
         facts |= {"took_ms": round(1000 * took_s)}
         match outcome:

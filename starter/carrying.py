@@ -16,7 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.store import Store
 from activities.submission import store_input
-from headgate.errors import HeadgateError, InvalidRequest
+from headgate.errors import HeadgateError, InvalidRequest, Unreachable
 from headgate.inbox import (
     OVER,
     Answered,
@@ -32,11 +32,13 @@ from headgate.inbox import (
     control,
     ended,
     is_of,
+    untold,
 )
 from headgate.inbox import inline_input as checked_input
 from headgate.messages.views import ProgressView
+from headgate.messages.words import State
 from headgate.retries import said as sentence_of
-from headgate.steering import NotDone, Refused
+from headgate.steering import Command, NotDone, Refused, overtaken
 from headgate.summaries import request_summary, uploaded_summary
 from headgate.wording import words
 from starter import connection
@@ -114,27 +116,39 @@ class Carrier:
         """What the request answers to the command. Raises `Refused`, `NotDone` and other `headgate.errors`."""
         command, said = control(row)
         within = timedelta(seconds=self._silence.answer_within_s(ANSWER_WITHIN.total_seconds()))
+        patience = Patience(within, DONE_WITHIN_S, records=not row.recorded)
         service, _ = await self._service()
         try:
             with reaching():
-                answered = await service.control(row.request_id, command, said, Patience(within, DONE_WITHIN_S))
+                answered = await service.control(row.request_id, command, said, patience)
         except (CommandRefused, UnknownRequest) as error:
-            if command == "retry_failed" and isinstance(error, CommandRefused):
-                return Answered("accepted", await self._retried(row.request_id, said.id, error))
-            raise Refused(str(error)) from None
+            return await self._refused(row, command, said.id, error)
         except CommandNotDone as error:
             raise NotDone(str(error)) from None
         self._silence.met(heard=answered.heard)
-        return Answered("accepted", answered.sentence)
+        if row.recorded and not answered.heard:
+            raise Unreachable(answered.sentence)
+        return Answered("accepted", answered.sentence, heard=answered.heard)
 
-    async def _retried(self, request_id: str, command_id: str, refused: CommandRefused) -> str:
+    async def _refused(self, row: Row, command: Command, command_id: str, error: InvalidRequest) -> Answered:
+        """What a refusal means: of a request that is over, or of a command that may have come true before, it says little."""
+        service, _ = await self._service()
+        if isinstance(error, UnknownRequest):
+            state: State | None = "failed"
+        else:
+            with reaching():
+                state = await service.over(row.request_id)
+            if command == "retry_failed" and state is not None:
+                return Answered("accepted", await self._retried(row.request_id, state, command_id))
+        if row.recorded and (state is not None or overtaken(str(error))):
+            return untold(str(error))
+        raise Refused(str(error)) from None
+
+    async def _retried(self, request_id: str, state: State, command_id: str) -> str:
         """A request that is over starts nothing any more: workers find what failed in it, and it is started from here."""
         client, indexed = await self._connected()
         service = TemporalService(client)
         with reaching():
-            state = await service.over(request_id)
-            if state is None:
-                raise Refused(str(refused)) from None
             request = await service.request(request_id)
             retry = await retry_by_workers(client, request, state, command_id, DONE_WITHIN_S)
             if retry.first:

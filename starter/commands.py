@@ -56,10 +56,14 @@ class CommandNotDone(HeadgateError):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for a worker's answer, and for a command that was accepted to be carried out (s)."""
+    """How long to wait for a worker's answer, and for a command that was accepted to be carried out (s).
+
+    Not `records`: the command is recorded already, and is not told once more where nobody answers.
+    """
 
     answer_within: timedelta = ANSWER_WITHIN
     done_within_s: float = DONE_WITHIN_S
+    records: bool = True
 
 
 PATIENT: Final = Patience()
@@ -88,7 +92,8 @@ async def tell(
     sentence = await _asked(handle, command, control, patience)
     if sentence is not None:
         return Answered(request_id, workflow_id, sentence)
-    await handle.signal(_SIGNALS.get(command, command), control, rpc_timeout=RPC_TIMEOUT)
+    if patience.records:
+        await handle.signal(_SIGNALS.get(command, command), control, rpc_timeout=RPC_TIMEOUT)
     return Answered(request_id, workflow_id, RECORDED, heard=False)
 
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final, LiteralString, Self
+from typing import Any, Final, Literal, LiteralString, Self
 
 import psycopg
 from psycopg import AsyncConnection
@@ -27,15 +27,25 @@ _SESSION: Final = """
     select set_config('statement_timeout', '15s', false), set_config('lock_timeout', '10s', false),
            set_config('idle_in_transaction_session_timeout', '120s', false)
 """
-#: A clock that stands still during the statement, so that the index of what is open serves it.
-_CLAIM: Final = """
+_ROW: Final = """
     select i.id, i.request_id, i.sequence, i.kind, i.command_id::text, i.data, i.attempts,
-           extract(epoch from clock_timestamp() - i.created_at)::float8 as age_s
+           extract(epoch from clock_timestamp() - i.created_at)::float8 as age_s, i.recorded_at is not null as recorded
     from private.inbox i
+"""
+#: A clock that stands still during the statement, so that the index of what is open serves it.
+_CLAIM: Final[LiteralString] = f"""
+    {_ROW}
     where i.done_at is null and i.not_before <= statement_timestamp() and (i.kind = 'start') = %s
       and not exists (
         select from private.inbox earlier
         where earlier.request_id = i.request_id and earlier.done_at is null and earlier.sequence < i.sequence)
+    order by i.not_before, i.id
+    limit 1
+    for update of i skip locked
+"""
+_CLAIM_RECORDED: Final[LiteralString] = f"""
+    {_ROW}
+    where i.recorded_at is not null and i.not_before <= statement_timestamp()
     order by i.not_before, i.id
     limit 1
     for update of i skip locked
@@ -62,7 +72,14 @@ _END_STALE: Final = """
     where r.id = %s and r.status in ('submitted', 'planning', 'running', 'waiting', 'paused')
       and r.updated_at < clock_timestamp() - make_interval(secs => %s)
 """
-_DONE: Final = "update private.inbox set done_at = clock_timestamp(), last_error = %s where id = %s"
+_DONE: Final = """
+    update private.inbox set done_at = coalesce(done_at, clock_timestamp()), last_error = %s, recorded_at = null where id = %s
+"""
+_RECORDED: Final = """
+    update private.inbox set done_at = clock_timestamp(), recorded_at = clock_timestamp(), attempts = 0,
+      not_before = clock_timestamp() + make_interval(secs => %s)
+    where id = %s
+"""
 _LATER: Final = """
     update private.inbox set attempts = attempts + %s, last_error = %s,
       not_before = clock_timestamp() + make_interval(secs => %s)
@@ -74,6 +91,10 @@ _WAITING: Final = """
     from private.inbox where done_at is null
 """
 LONGEST_ERROR: Final = 500
+#: What came of a recorded command is asked for after so long, and later the older it is.
+ASKED_AGAIN_S: Final = 5.0
+Which = Literal["start", "command", "recorded"]
+"""Requests that are to be started; commands; commands that are recorded in Temporal and of which it is not known what came."""
 
 
 class _Answering(AsyncConnection[dict[str, Any]]):
@@ -136,9 +157,12 @@ class Inbox:
         async with self._connection.transaction():
             yield
 
-    async def claim(self, *, start: bool) -> Row | None:
-        """A start, or a command, whose turn it is and that nobody else holds: the lowest open one of its request."""
-        found = await self._one(_CLAIM, start)
+    async def claim(self, which: Which) -> Row | None:
+        """A row of this kind whose turn it is and that nobody else holds; of those that are open the lowest of its request."""
+        if which == "recorded":
+            found = await self._one(_CLAIM_RECORDED)
+        else:
+            found = await self._one(_CLAIM, which == "start")
         return None if found is None else Row(**found)
 
     async def asked(self, request_id: str) -> Asked | None:
@@ -156,9 +180,12 @@ class Inbox:
                 await self._connection.execute("select private.request_started(%s)", (row.request_id,))
             case Rejected(why):
                 await self._connection.execute("select private.request_rejected(%s, %s)", (row.request_id, why))
-            case Answered(status, sentence) if row.command_id:
+            case Answered(status, sentence, heard) if row.command_id:
                 told = (row.command_id, status, sentence)
                 await self._connection.execute("select private.command_answered(%s::uuid, %s, %s)", told)
+                if not heard:
+                    await self._connection.execute(_RECORDED, (ASKED_AGAIN_S, row.id))
+                    return
             case Answered() | Dropped():  # there is nobody to tell
                 pass
         error = outcome.why if isinstance(outcome, Rejected | Dropped) else None

@@ -19,7 +19,7 @@ from headgate.errors import HeadgateError
 from headgate.messages.views import Control
 from headgate.steering import Command
 from starter import commands
-from starter.commands import RECORDED, Answered, CommandRefused, tell
+from starter.commands import RECORDED, Answered, CommandRefused, Patience, tell
 
 
 def failed(kind: str, why: str = "why") -> WorkflowUpdateFailedError:
@@ -104,6 +104,13 @@ async def test_where_nobody_answers_the_same_command_is_recorded(does: Any, comm
     answered = await said(request, command)
     assert (answered.sentence, answered.heard) == (RECORDED, False)
     assert [(name, control.id) for name, control in request.signals] == [(signal, "c1")]
+
+
+async def test_what_is_recorded_already_is_not_told_once_more() -> None:
+    request = Request([WorkflowUpdateRPCTimeoutOrCancelledError()])
+    patience = Patience(records=False)
+    answered = await tell(cast(Client, request), "r1", "pause", Control(id="c1"), patience)
+    assert (answered.sentence, answered.heard, request.signals) == (RECORDED, False, [])
 
 
 @pytest.mark.parametrize(

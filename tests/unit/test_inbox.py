@@ -21,6 +21,7 @@ from headgate.inbox import (
     Answered,
     Asked,
     Away,
+    Dropped,
     Ended,
     Later,
     Outage,
@@ -216,6 +217,13 @@ def test_a_command_is_refused_or_failed() -> None:
     assert after(PAUSE, NotDone("the store is away"), "the store is away") == Answered("failed", "the store is away")
     assert after(PAUSE, InvalidRequest("no command"), "no command") == Answered("failed", "no command")
     assert after(START, InvalidRequest("poison"), "poison") == Rejected("poison")
+
+
+@given(st.integers(0, 2 * MOST_ATTEMPTS), st.sampled_from([ValueError("x"), HeadgateError("y")]))
+def test_a_recorded_command_is_never_said_to_have_failed(attempts: int, error: Exception) -> None:
+    """It acts, whatever keeps the bridge from hearing what came of it; and it is not asked about for ever."""
+    outcome = after(replace(PAUSE, recorded=True, attempts=attempts), error, str(error))
+    assert isinstance(outcome, Later if attempts + 1 < MOST_ATTEMPTS else Dropped)
 
 
 @given(st.integers(0, MOST_ATTEMPTS - 2))

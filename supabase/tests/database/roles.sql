@@ -30,7 +30,7 @@ select set_eq('select "grant" from granted', array[
   'service_role insert public.bulk_requests (content_sha256, grow, idempotency_key, input_bytes, input_sha256, name, operations, ordering, organisation_id, priority, stop_after)',
   'service_role insert public.commands (argument, id, kind, request_id)',
   'headgate_bridge select private.inbox', 'headgate_bridge select private.accounts', 'headgate_bridge select private.inputs', 'headgate_bridge select public.bulk_requests',
-  'headgate_bridge update private.inbox (attempts, done_at, last_error, not_before)',
+  'headgate_bridge update private.inbox (attempts, done_at, last_error, not_before, recorded_at)',
   'headgate_projector select public.bulk_requests', 'headgate_projector select public.dead_letters', 'headgate_projector insert public.dead_letters',
   'headgate_projector insert public.bulk_requests (calls_made, calls_planned, calls_retried, created_at, created_by, error, eta_at, failures, finished_at, grow, id, name, operations_failed, operations_succeeded, operations_total, operations_unprocessed, ordering, organisation_id, priority, rate_per_minute, results_location, status, stop_after, version, waiting_cause, waiting_reason, waiting_until)',
   'headgate_projector update public.bulk_requests (calls_made, calls_planned, calls_retried, error, eta_at, failures, finished_at, operations_failed, operations_succeeded, operations_total, operations_unprocessed, priority, rate_per_minute, results_location, status, version, waiting_cause, waiting_reason, waiting_until)'
@@ -145,6 +145,16 @@ select throws_ok($$select private.command_answered(gen_random_uuid(), '''; drop 
 select pg_temp.owner();
 select results_eq('select status, answer, answered_at is not null from public.commands join said using (id)', $$values ('accepted'::text, 'paused'::text, true)$$, 'the first answer stays');
 select results_eq($$select data - 'id' from public.events where kind = 'answered' and request_id = 'running'$$, $$values ('{"status": "accepted", "answer": "paused"}'::jsonb)$$, 'and is told once');
+
+select set_config('role', 'headgate_bridge', true);
+update private.inbox set done_at = now(), recorded_at = now() where command_id = (select id from said);
+select lives_ok('select private.command_answered(id, ''refused'', ''nothing to pause'') from said', 'of one that is recorded the bridge hears later');
+select lives_ok('select private.command_answered(id, ''refused'', ''nothing to pause'') from said', 'twice');
+update private.inbox set recorded_at = null where command_id = (select id from said);
+select lives_ok('select private.command_answered(id, ''accepted'', ''paused'') from said', 'and after that nothing');
+select pg_temp.owner();
+select results_eq('select status, answer from public.commands join said using (id)', $$values ('refused'::text, 'nothing to pause'::text)$$, 'what came of it replaces the first answer');
+select is((select count(*) from public.events where kind = 'answered' and request_id = 'running'), 2::bigint, 'and is told once as well');
 
 -- What is over in Temporal without a word of its own
 select set_config('role', 'headgate_bridge', true);
