@@ -25,7 +25,9 @@ create table private.accounts (
   default_user text not null check (default_user ~ '^[A-Za-z0-9_.@-]{1,128}$'),
   users text[] not null default '{}',
   submits_per_minute integer not null default 60 check (submits_per_minute > 0),
-  commands_per_minute integer not null default 120 check (commands_per_minute > 0)
+  commands_per_minute integer not null default 120 check (commands_per_minute > 0),
+  -- What one member may use up of either; 1 lets one use up all.
+  member_share double precision not null default 0.5 check (member_share > 0 and member_share <= 1)
 );
 
 create table public.bulk_requests (
@@ -173,4 +175,15 @@ create table private.budgets (
   tokens double precision not null,
   refilled_at timestamptz not null default now(),
   primary key (organisation_id, kind)
+);
+
+-- The same for each member; it goes with the membership.
+create table private.member_budgets (
+  organisation_id uuid not null,
+  user_id uuid not null,
+  kind text not null check (kind in ('submit', 'command')),
+  tokens double precision not null,
+  refilled_at timestamptz not null default now(),
+  primary key (organisation_id, user_id, kind),
+  foreign key (organisation_id, user_id) references public.memberships on delete cascade
 );

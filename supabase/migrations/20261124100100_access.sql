@@ -35,6 +35,7 @@ alter table private.inputs enable row level security;
 alter table private.sequences enable row level security;
 alter table private.inbox enable row level security;
 alter table private.budgets enable row level security;
+alter table private.member_budgets enable row level security;
 
 -- What the policies ask ------------------------------------------------------------------------------------------
 

@@ -34,30 +34,51 @@ language sql volatile security definer set search_path = '' as $$
   values (organisation, request, (select auth.uid()), private.actor_name(), kind, data)
 $$;
 
--- A token bucket: as many at once as a minute allows, refilled evenly. Refuses with the seconds to wait as the hint.
+-- A token bucket holds as many as a minute allows, and is refilled evenly.
+create function private.refilled(tokens double precision, at timestamptz, per_minute double precision) returns double precision
+language sql volatile security invoker set search_path = '' as $$
+  select least(per_minute, tokens + greatest(0, extract(epoch from clock_timestamp() - at)) * per_minute / 60)
+$$;
+
+create function private.refuse_beyond(left_over double precision, per_minute double precision, why text) returns void
+language plpgsql security invoker set search_path = '' as $$
+begin
+  if left_over < 0 then
+    perform private.refuse('PT429', why, greatest(1, ceil(-left_over * 60 / per_minute))::text);
+  end if;
+end $$;
+
+-- Takes one from the caller's bucket and one from the organisation's, or refuses with the seconds to wait as the hint.
+-- The caller's comes first: who is beyond it never waits for the organisation's, nor keeps others waiting for that.
 create function private.spend(organisation uuid, kind text) returns void
 language plpgsql volatile security definer set search_path = '' as $$
 declare
   per_minute double precision;
+  members_own double precision;
   left_over double precision;
 begin
-  select case spend.kind when 'submit' then a.submits_per_minute else a.commands_per_minute end into per_minute
-    from private.accounts a where a.organisation_id = spend.organisation;
+  select p.per_minute, case when p.member_share < 1 then greatest(1, p.per_minute * p.member_share) end into per_minute, members_own
+    from (
+      select case spend.kind when 'submit' then a.submits_per_minute else a.commands_per_minute end as per_minute, a.member_share
+      from private.accounts a where a.organisation_id = spend.organisation) p;
   if per_minute is null then
     perform private.refuse('PT403', 'this organisation has no account', 'ask the operator to give it a project');
   end if;
+  insert into private.member_budgets as b (organisation_id, user_id, kind, tokens, refilled_at)
+    select m.organisation_id, m.user_id, spend.kind, members_own - 1, clock_timestamp()
+    from public.memberships m where m.organisation_id = spend.organisation and m.user_id = (select auth.uid()) and members_own is not null
+    on conflict on constraint member_budgets_pkey do update set
+      tokens = private.refilled(b.tokens, b.refilled_at, members_own) - 1, refilled_at = clock_timestamp()
+    returning b.tokens into left_over;
+  perform private.refuse_beyond(left_over, members_own,
+    case spend.kind when 'submit' then 'too many requests submitted by you' else 'too many commands of yours' end);
   insert into private.budgets as b (organisation_id, kind, tokens, refilled_at)
     values (spend.organisation, spend.kind, per_minute - 1, clock_timestamp())
     on conflict on constraint budgets_pkey do update set
-      tokens = least(per_minute,
-        b.tokens + greatest(0, extract(epoch from clock_timestamp() - b.refilled_at)) * per_minute / 60) - 1,
-      refilled_at = clock_timestamp()
+      tokens = private.refilled(b.tokens, b.refilled_at, per_minute) - 1, refilled_at = clock_timestamp()
     returning b.tokens into left_over;
-  if left_over < 0 then
-    perform private.refuse('PT429',
-      case spend.kind when 'submit' then 'too many requests submitted' else 'too many commands' end,
-      greatest(1, ceil(-left_over * 60 / per_minute))::text);
-  end if;
+  perform private.refuse_beyond(left_over, per_minute,
+    case spend.kind when 'submit' then 'too many requests submitted' else 'too many commands' end);
 end $$;
 
 -- Requests -------------------------------------------------------------------------------------------------------

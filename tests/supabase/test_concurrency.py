@@ -9,6 +9,7 @@ import random
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -158,6 +159,38 @@ def test_a_budget_holds_however_many_spend_it_at_once(database: Database, owner:
     assert 20 <= made <= 20 + refilled + 1
     assert len(refusals) == THREADS * 10 - made
     assert all(state == "PT429" and 1 <= seconds <= 60 for state, seconds in refusals)
+
+
+def test_no_member_uses_up_the_budget_of_all_however_many_calls_at_once(
+    database: Database, owner: psycopg.Connection[Any]
+) -> None:
+    organisation = seed.organisation(owner, submits_per_minute=20, member_share=0.6)
+    greedy, other = _member(owner, organisation), _member(owner, organisation)
+    states: list[str | None] = []
+    began = time.monotonic()
+
+    def submit(number: int, connection: psycopg.Connection[Any]) -> tuple[UUID, int]:
+        member, made = (other if number == 0 else greedy), 0
+        for _ in range(10):
+            try:
+                with seed.acting_as(connection, member):
+                    connection.execute(
+                        "insert into bulk_requests (organisation_id, operations) values (%s, 'x')", (organisation,)
+                    )
+                made += 1
+            except psycopg.Error as refused:
+                states.append(refused.sqlstate)
+        return member, made
+
+    results = _at_once(database, submit)
+    made = Counter[UUID]()
+    for result in results:
+        assert isinstance(result, tuple), result
+        made[result[0]] += result[1]
+    refilled = (time.monotonic() - began) * 20 / 60 + 1
+    assert set(states) == {"PT429"}
+    assert 12 <= made[greedy] <= 12 + refilled
+    assert 8 <= made[other] <= 8 + refilled
 
 
 def test_of_admins_who_leave_at_once_one_stays(database: Database, owner: psycopg.Connection[Any]) -> None:

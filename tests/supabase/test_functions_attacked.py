@@ -599,7 +599,9 @@ async def test_commands_that_race_are_numbered_without_a_gap(case: Case) -> None
 
 
 async def test_an_organisation_without_an_account_or_beyond_its_budget_is_told_so(case: Case) -> None:
-    await case.rows("update private.accounts set submits_per_minute = 2 where organisation_id = %s", case.acme)
+    await case.rows(
+        "update private.accounts set submits_per_minute = 2, member_share = 1 where organisation_id = %s", case.acme
+    )
     for key in ("a", "b"):
         await case.submitted(idempotency_key=key)
     answer = await case.submit(case.member, idempotency_key="c")

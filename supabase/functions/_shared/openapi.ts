@@ -38,7 +38,7 @@ const SAID: Partial<Record<Code, string>> = {
   too_large: "Upload the operations as a file instead.",
   unsupported: "The body is not application/json, or it is packed.",
   invalid: "A field is wrong; `details` names each. Malformed JSON is 400.",
-  too_many: "More than the organisation may do in a minute; Retry-After says in how many seconds to ask again.",
+  too_many: "More than you or the organisation may do in a minute; Retry-After says in how many seconds to ask again.",
   unavailable: "Postgres or Storage is away for the moment: ask again, with the same idempotency_key or id.",
 };
 

@@ -7,6 +7,10 @@ create function pg_temp.say(kind text, request text default 'running', argument 
   select format('insert into public.commands (request_id, kind, argument) values (%L, %L, %L)', request, kind, argument)
 $$;
 
+create function pg_temp.submit() returns text language sql as $$
+  select 'insert into public.bulk_requests (organisation_id, operations) values (''a0000000-0000-0000-0000-000000000001'', ''x'')'
+$$;
+
 -- Who may say what, cell by cell -----------------------------------------------------------------------------------
 
 create temporary table cells (who text, kind text, request text, allowed boolean);
@@ -159,7 +163,7 @@ select pg_temp.owner();
 
 -- Budgets ---------------------------------------------------------------------------------------------------------
 
-update private.accounts set commands_per_minute = 2 where project = 'our-project';
+update private.accounts set commands_per_minute = 2, member_share = 1 where project = 'our-project';
 update private.budgets set tokens = 2, refilled_at = clock_timestamp() where kind = 'command';
 select pg_temp.acts('member');
 select lives_ok(pg_temp.say('pause'), 'within the budget: ' || n) from generate_series(1, 2) n;
@@ -167,6 +171,18 @@ select throws_ok(pg_temp.say('pause'), 'PT429', 'too many commands', 'beyond the
 select throws_ok($$insert into public.commands (id, request_id, kind, argument) values ('e0000000-0000-0000-0000-000000000001', 'running', 'reprioritise', 'urgent')$$, '23505', null, 'a replay is told so, budget or not');
 select pg_temp.acts('viewer');
 select throws_ok(pg_temp.say('pause'), '42501', null, 'who has no right hears of no budget');
+select pg_temp.owner();
+update private.accounts set commands_per_minute = 4, member_share = 0.5 where project = 'our-project';
+update private.budgets set tokens = 4, refilled_at = clock_timestamp() where kind = 'command';
+update private.member_budgets set tokens = 2, refilled_at = clock_timestamp() where kind = 'command';
+select pg_temp.acts('member');
+select lives_ok(pg_temp.say('pause'), 'within a member''s budget: ' || n) from generate_series(1, 2) n;
+select throws_ok(pg_temp.say('pause'), 'PT429', 'too many commands of yours', 'beyond a member''s budget');
+select lives_ok(pg_temp.submit(), 'which is none of what it submits');
+select pg_temp.acts('colleague');
+select lives_ok(pg_temp.say('pause'), 'a colleague still has theirs: ' || n) from generate_series(1, 2) n;
+select pg_temp.acts('admin');
+select throws_ok(pg_temp.say('pause'), 'PT429', 'too many commands', 'and an admin is bound by the organisation''s');
 select pg_temp.owner();
 
 select pg_temp.claim('service_role', '{}');

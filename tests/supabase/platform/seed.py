@@ -23,11 +23,12 @@ def organisation(
     users: Sequence[str] = (),
     submits_per_minute: int = 100_000,
     commands_per_minute: int = 100_000,
+    member_share: float = 1,
 ) -> UUID:
     """A new organisation; with an account unless `project` is None."""
     (made,) = _row(connection, "insert into public.organisations (name) values (%s) returning id", name)
     if project is not None:
-        account(connection, made, project, default_user, users, submits_per_minute, commands_per_minute)
+        account(connection, made, project, default_user, users, submits_per_minute, commands_per_minute, member_share)
     return UUID(str(made))
 
 
@@ -39,10 +40,11 @@ def account(
     users: Sequence[str] = (),
     submits_per_minute: int = 100_000,
     commands_per_minute: int = 100_000,
+    member_share: float = 1,
 ) -> None:
     connection.execute(
-        "insert into private.accounts values (%s, %s, %s, %s, %s, %s)",
-        (organisation, project, default_user, list(users), submits_per_minute, commands_per_minute),
+        "insert into private.accounts values (%s, %s, %s, %s, %s, %s, %s)",
+        (organisation, project, default_user, list(users), submits_per_minute, commands_per_minute, member_share),
     )
 
 
