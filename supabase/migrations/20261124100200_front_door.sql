@@ -5,7 +5,7 @@
 -- 3. Rights come before everything else, then replays, then budgets: a repeated submit costs nothing.
 -- 4. Per request, sequences follow the order of commits without a gap: a row lock is held from number to commit.
 -- 5. Rows with a version above 0 are told by Temporal (retries): they need no bridge.
--- 6. Events are never changed, by nobody.
+-- 6. Events are never changed, by nobody. They tell what somebody did or should know of, not each turn in the line.
 
 -- Raises in PostgREST's words: PTnnn is the HTTP status. ---------------------------------------------------------
 
@@ -168,8 +168,10 @@ create trigger c_received after insert on public.bulk_requests for each row
   execute function private.request_received();
 create trigger d_changes before update on public.bulk_requests for each row
   execute function private.request_changes();
+-- In the line a request runs and waits in turns, up to once a second for days: the row says which, the audit does not.
 create trigger e_status after update on public.bulk_requests for each row
-  when (old.status <> new.status) execute function private.status_changed();
+  when (old.status <> new.status and not (old.status in ('running', 'waiting') and new.status in ('running', 'waiting')))
+  execute function private.status_changed();
 
 -- Commands -------------------------------------------------------------------------------------------------------
 

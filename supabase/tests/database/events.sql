@@ -41,6 +41,20 @@ update public.bulk_requests set operations_succeeded = 5 where id = 'running';
 select results_eq($$select data from public.events where request_id = 'running' and kind = 'status' order by id$$,
   $$values ('{"from": "submitted", "to": "running"}'::jsonb), ('{"from": "running", "to": "paused"}')$$, 'a status is told once, a count is not');
 
+-- But its turns in the line.
+create temporary table before as select count(*) as told from public.events where kind = 'status';
+update public.bulk_requests set status = 'waiting' where id = 'running';
+update public.bulk_requests set status = 'running' where id = 'running';
+update public.bulk_requests set status = 'waiting' where id = 'running';
+select is(count(*) - (select told from before), 1::bigint, 'that it goes on is told, that it runs and waits in turns is not') from public.events where kind = 'status';
+update public.bulk_requests set status = 'paused' where id = 'running';
+update public.bulk_requests set status = 'running' where id = 'running';
+update public.bulk_requests set status = 'completed' where id = 'running';
+update public.bulk_requests set status = 'waiting' where id = 'running';
+select results_eq($$select data ->> 'from', data ->> 'to' from public.events where request_id = 'running' and kind = 'status' order by id offset 2$$,
+  $$values ('paused'::text, 'waiting'::text), ('waiting', 'paused'), ('paused', 'running'), ('running', 'completed'), ('completed', 'waiting')$$,
+  'every other change is told, with the status that it was and is');
+
 -- Whatever the time, there is room.
 select lives_ok(format($$insert into public.events (at, organisation_id, kind) values (now() + interval %L, 'a0000000-0000-0000-0000-000000000001', 'test')$$, away), 'an event finds room: now + ' || away)
   from unnest(array['0', '11 months', '13 months', '50 years', '-2 months', '-50 years']) away;

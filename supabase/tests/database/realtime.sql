@@ -34,6 +34,13 @@ select results_eq($$select topic, event, payload ->> 'revision', payload ->> 'st
   'status and priority are told to both; each revision once');
 select pg_temp.listen();
 
+update public.bulk_requests set status = 'waiting' where id = 'new';
+update public.bulk_requests set status = 'running' where id = 'new';
+select results_eq($$select topic, payload ->> 'status' from said order by payload ->> 'revision', event$$, $$values
+  ('request:new'::text, 'waiting'::text), ('org:a0000000-0000-0000-0000-000000000001', 'waiting'), ('request:new', 'running'), ('org:a0000000-0000-0000-0000-000000000001', 'running')$$,
+  'a turn in the line is told, although it is no event');
+select pg_temp.listen();
+
 insert into public.commands (id, request_id, kind, argument, created_by) values ('e0000000-0000-0000-0000-000000000001', 'new', 'reprioritise', 'low', pg_temp.person('member'));
 select private.command_answered('e0000000-0000-0000-0000-000000000001', 'accepted', 'low from now on');
 select set_eq('select topic, event, payload from said', $$values
