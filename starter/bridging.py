@@ -17,6 +17,7 @@ from headgate.errors import InvalidRequest
 from starter.bridge import Bridge, Pace, until_told
 from starter.carrying import Carrier
 from starter.connection import connect
+from starter.leftover_uploads import removing_leftover_uploads
 from starter.surroundings import Surroundings
 from worker import Line, log_to_stderr
 
@@ -62,7 +63,8 @@ async def bridge(surroundings: Surroundings, wishes: Wishes) -> None:
     )
     facts = {key: value for key, value in asdict(wishes).items() if key != "as_json"}
     logging.getLogger("headgate.bridge").info("Bridge started", extra={"inbox": settings.inbox.location, **facts})
-    await until_told(made, once=wishes.once)
+    async with removing_leftover_uploads(settings, wishes.sweep_s):
+        await until_told(made, once=wishes.once)
     logging.getLogger("headgate.bridge").info("Bridge ended", extra=dict(made.counts))
     if wishes.once and wishes.as_json:
         surroundings.answer(dict(made.counts))

@@ -42,7 +42,12 @@ def bridge_command(
         float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="Between looks, beside what NOTIFY says.")
     ] = 2.0,
     sweep: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="Between searches for requests that ended without a word.")
+        float,
+        typer.Option(
+            min=1,
+            metavar="SECONDS",
+            help="Between searches for requests that ended without a word, and for leftover uploads.",
+        ),
     ] = 60.0,
     once: Annotated[
         bool, typer.Option("--once", help="Do what is there, then end; exit 3 if something waits.")

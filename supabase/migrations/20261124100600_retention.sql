@@ -4,11 +4,12 @@
 --    partition, so that nothing ever fails for want of one.
 -- 2. They go by the month, never row by row.
 -- 3. Partitions lie in `private`: only the whole table is anybody's to read.
--- 4. `private.retain()` does all that is due. It runs every hour where pg_cron is; elsewhere the operator calls it.
+-- 4. Files in the bucket go by Storage's own API: a file whose row is deleted by SQL stays for ever. Which ones, is said here.
+-- 5. `private.retain()` does all else that is due. It runs every hour where pg_cron is; elsewhere the operator calls it.
 
 -- The operator's to change.
 create table private.retention (
-  what text primary key check (what in ('events', 'dead_letters', 'inbox', 'uploads')),
+  what text primary key check (what in ('events', 'dead_letters', 'inbox', 'uploads', 'files')),
   kept interval not null check (kept > interval '0'),
   why text not null
 );
@@ -16,7 +17,8 @@ insert into private.retention (what, kept, why) values
   ('events', '13 months', 'a year of audit, to the month'),
   ('dead_letters', '13 months', 'as long as the events that tell of their requests'),
   ('inbox', '7 days', 'what the bridge did, for those who look into it'),
-  ('uploads', '1 day', 'how long a declared file may take to come');
+  ('uploads', '1 day', 'how long a declared file may take to come'),
+  ('files', '1 day', 'an uploaded file, once its request is over or gone: for those who look into what it was');
 alter table private.retention enable row level security;
 revoke all on private.retention from public, anon, authenticated, service_role;
 
@@ -84,7 +86,7 @@ begin
   end loop;
 end $$;
 
--- Cancels the requests whose file never came. A file that comes later lies in the bucket and is nobody's.
+-- Cancels the requests whose file never came. A file that comes later is a leftover.
 create function private.cancel_uploads() returns integer
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -106,6 +108,28 @@ begin
   end loop;
   return cancelled;
 end $$;
+
+-- Uploads that nobody needs, in the order of their names, from behind `after` on; the bridge removes them.
+-- A request that goes on keeps its file: it may not have been taken into the store yet. One of another length than was
+-- declared can never be finalized, and goes at once: the place is free again for the right one.
+-- Files under names that the front door never gave are none of ours.
+create function private.leftover_uploads(after text, how_many integer) returns table (path text, why text)
+language sql stable security definer set search_path = '' as $$
+  select o.name, case
+      when b.id is null then 'its request is gone'
+      when b.status = 'awaiting_upload' then 'it is not as long as it was declared'
+      else 'its request is over' end
+  from storage.objects o
+  left join public.bulk_requests b on b.input_path = o.name
+  where o.bucket_id = 'inputs' and o.name > leftover_uploads.after
+    and o.name ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/[A-Za-z0-9_.@-]{1,128}$'
+    and case
+      when b.id is null then o.created_at < now() - (select r.kept from private.retention r where r.what = 'files')
+      when b.status = 'awaiting_upload' then not private.is_uploaded(b.input_path, b.input_bytes)
+      else b.finished_at < now() - (select r.kept from private.retention r where r.what = 'files') end
+  order by o.name
+  limit leftover_uploads.how_many
+$$;
 
 create function private.forget_done() returns integer
 language plpgsql volatile security definer set search_path = '' as $$
@@ -138,6 +162,7 @@ select private.create_partitions();
 revoke execute on all functions in schema private from public, anon, authenticated, service_role;
 grant execute on function private.my_organisations(), private.my_administered_organisations(), private.may(uuid, text, uuid),
   private.may_command(text, text), private.may_listen(text), private.may_upload(text) to authenticated;
+grant execute on function private.leftover_uploads(text, integer) to headgate_bridge;
 
 do $$
 begin

@@ -52,6 +52,38 @@ select is((select count(*) from public.bulk_requests where status = 'cancelled')
 select results_eq($$select data from public.events where request_id = 'waiting' and kind = 'status'$$, $$values ('{"from": "awaiting_upload", "to": "cancelled"}'::jsonb)$$, 'an event tells of it');
 select is(private.cancel_uploads(), 0, 'and no other the next time');
 
+-- Files that nobody needs
+select is_empty($$select * from private.leftover_uploads('', 100)$$, 'no file, no leftover');
+insert into public.bulk_requests (id, organisation_id, created_by, input_sha256, input_bytes)
+  select id, 'a0000000-0000-0000-0000-000000000001', pg_temp.person('member'), repeat('a', 64), 5
+  from unnest(array['longer', 'right', 'unmeasured', 'planned', 'over', 'just-over', 'ending', 'failed', 'cancelled']) id;
+insert into storage.objects (bucket_id, name, metadata) select 'inputs', input_path, case id when 'longer' then '{"size": 6}' when 'unmeasured' then null else '{"size": 5}' end::jsonb
+  from public.bulk_requests where input_path like 'a0000000-0000-0000-0000-000000000001/%';
+insert into storage.objects (bucket_id, name, created_at) values
+  ('inputs', 'a0000000-0000-0000-0000-000000000001/gone', now() - interval '2 days'), ('inputs', 'a0000000-0000-0000-0000-000000000001/just-gone', now() - interval '23 hours'),
+  ('inputs', 'd0000000-0000-0000-0000-000000000001/founded-and-ended', now() - interval '2 days'),
+  ('inputs', '.emptyFolderPlaceholder', now() - interval '2 days'), ('inputs', '/a0000000-0000-0000-0000-000000000001/right', now() - interval '2 days'),
+  ('inputs', 'a0000000-0000-0000-0000-000000000001/right/below', now() - interval '2 days'), (null, 'a0000000-0000-0000-0000-000000000001/elsewhere', now() - interval '2 days');
+update public.bulk_requests set status = 'planning', created_at = now() - interval '9 days' where id = 'planned';
+update public.bulk_requests set status = 'completed', finished_at = now() - interval '25 hours' where id = 'over';
+update public.bulk_requests set status = 'completed', finished_at = now() - interval '23 hours' where id = 'just-over';
+update public.bulk_requests set status = 'cancelled' where id = 'ending';
+update public.bulk_requests set status = id, finished_at = now() - interval '25 hours' where id in ('failed', 'cancelled');
+update public.bulk_requests set finished_at = now() - interval '25 hours' where id = 'waiting';
+create temporary table leftovers as select split_part(path, '/', 2) as name, why from private.leftover_uploads('', 100);
+select results_eq('select name, why from leftovers order by name', $$values ('cancelled'::text, 'its request is over'::text), ('failed', 'its request is over'),
+  ('founded-and-ended', 'its request is gone'), ('gone', 'its request is gone'), ('longer', 'it is not as long as it was declared'), ('over', 'its request is over'), ('waiting', 'its request is over')$$,
+  'files of what is over, gone or declared otherwise are left over, and no others');
+select results_eq($$select split_part(path, '/', 2) from private.leftover_uploads('', 2)$$, array['cancelled', 'failed'], 'as many as are asked for');
+select results_eq($$select split_part(path, '/', 2) from private.leftover_uploads('a0000000-0000-0000-0000-000000000001/failed', 2)$$, array['gone', 'longer'], 'and where those end the next ones begin');
+update private.retention set kept = '1 hour' where what = 'files';
+select set_eq($$select split_part(path, '/', 2) from private.leftover_uploads('', 100)$$,
+  array['cancelled', 'failed', 'founded-and-ended', 'gone', 'just-gone', 'just-over', 'longer', 'over', 'waiting'], 'how long they are kept is the operator''s to say');
+select set_config('role', 'headgate_bridge', true);
+select isnt_empty($$select * from private.leftover_uploads('', 1)$$, 'the bridge is told which they are');
+select throws_ok('select * from storage.objects', '42501', null, 'and sees nothing else of Storage');
+select pg_temp.owner();
+
 -- What the bridge has done
 update private.inbox set done_at = now() - interval '8 days' where request_id = 'running';
 update private.inbox set done_at = now() - interval '1 day' where request_id = 'submitted';

@@ -41,7 +41,7 @@ select set_eq($$select a.grantee::regrole || ' ' || p.proname from pg_proc p
     where p.pronamespace = 'private'::regnamespace and a.grantee <> p.proowner$$, array[
   'authenticated my_organisations', 'authenticated my_administered_organisations', 'authenticated may', 'authenticated may_command',
   'authenticated may_listen', 'authenticated may_upload',
-  'headgate_bridge request_started', 'headgate_bridge request_rejected', 'headgate_bridge request_ended', 'headgate_bridge command_answered'], 'these are all grants on functions: nothing is everybody''s');
+  'headgate_bridge request_started', 'headgate_bridge request_rejected', 'headgate_bridge request_ended', 'headgate_bridge command_answered', 'headgate_bridge leftover_uploads'], 'these are all grants on functions: nothing is everybody''s');
 select set_eq($$select a.grantee::regrole || ' ' || lower(a.privilege_type) from pg_namespace n cross join aclexplode(n.nspacl) a
     where n.nspname = 'private' and a.grantee <> n.nspowner$$, array['headgate_bridge usage'], 'private is nobody''s but the bridge''s');
 select is_empty($$select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace

@@ -1,18 +1,21 @@
-"""Files in S3's form: for the holder of a secret alone (AWS Signature Version 4), path-style, to read."""
+"""Files in S3's form: for the holder of a secret alone (AWS Signature Version 4), path-style, to read and to delete."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, quote
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape
 
 from aiohttp import web
 
+NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 CLOCKS_DIFFER = timedelta(minutes=15)
 
 
@@ -27,15 +30,35 @@ class Keys:
 
 async def answer(keys: Keys, request: web.Request, path: Path) -> web.StreamResponse:
     """The file, whole or a range of it, or its headers for HEAD."""
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    url = request.rel_url
-    if why := refusal(keys, request.method, url.raw_path, url.raw_query_string, headers):
-        return _refused(403, why)
+    if answer := refused(keys, request):
+        return answer
     if not await asyncio.to_thread(path.exists):
         return _refused(404, "NoSuchKey")
     content = await asyncio.to_thread(path.read_bytes)
     etag = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
     return web.FileResponse(path, headers={"ETag": etag})
+
+
+def refused(keys: Keys, request: web.Request) -> web.Response | None:
+    """The answer to a request whose signature is not right."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    url = request.rel_url
+    why = refusal(keys, request.method, url.raw_path, url.raw_query_string, headers)
+    return _refused(403, why) if why else None
+
+
+def names_to_delete(body: bytes) -> list[str]:
+    """The keys that a DeleteObjects names."""
+    return [key.text or "" for key in ET.fromstring(body).iter(f"{{{NAMESPACE}}}Key")]
+
+
+def deleted(names: Iterable[str]) -> web.Response:
+    """What a DeleteObjects is told: these are gone."""
+    gone = "".join(f"<Deleted><Key>{escape(name)}</Key></Deleted>" for name in names)
+    return web.Response(
+        content_type="application/xml",
+        text=f'<?xml version="1.0" encoding="UTF-8"?><DeleteResult xmlns="{NAMESPACE}">{gone}</DeleteResult>',
+    )
 
 
 def refusal(keys: Keys, method: str, raw_path: str, query: str, headers: Mapping[str, str]) -> str:

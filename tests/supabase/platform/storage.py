@@ -3,7 +3,7 @@
 1. Who may upload is asked by trying the insert as the user; a signed address is given where it would have gone through.
 2. A signed address is good for one path, for two hours, and for nothing that is there already.
 3. The row and the file appear together, once all has arrived; what a bucket's limit forbids leaves nothing behind.
-4. The S3 form reads whatever there is, for the holder of its secret alone.
+4. The S3 form reads and removes whatever there is, for the holder of its secret alone.
 5. Refusals have the platform's shape: HTTP 400, with the status that is meant in `statusCode`.
 """
 
@@ -54,6 +54,7 @@ class Storage:
             web.get("/storage/v1/object" + path, self._download),
             web.delete("/storage/v1/object/{bucket}", self._remove),
             web.get("/storage/v1/s3" + path, self._s3),
+            web.post("/storage/v1/s3/{bucket}", self._s3_delete),
         ]
 
     def content(self, bucket: str, name: str) -> bytes | None:
@@ -159,6 +160,18 @@ class Storage:
 
     async def _s3(self, request: web.Request) -> web.StreamResponse:
         return await s3.answer(self._keys, request, self._path(*_object(request)))
+
+    async def _s3_delete(self, request: web.Request) -> web.Response:
+        bucket, body = request.match_info["bucket"], await request.read()
+        if refused := s3.refused(self._keys, request):
+            return refused
+        names = s3.names_to_delete(body)
+        async with self._connection() as connection:
+            gone = "delete from storage.objects where bucket_id = %s and name = any(%s)"
+            await connection.execute(gone, (bucket, names))
+        for name in names:
+            self._path(bucket, name).unlink(missing_ok=True)
+        return s3.deleted(names)
 
     def _user(self, request: web.Request) -> Claims:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
