@@ -10,8 +10,9 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from headgate.asking import Asking, Word
     from headgate.demand import FINISHED
-    from headgate.lanes import Folded, Lanes, unused_of
+    from headgate.lanes import Folded, Lanes
     from headgate.messages.carried import BulkCheckpoint, BulkInput, PageRequest
     from headgate.messages.requests import LaneEntry, Page, PlanSummary
     from headgate.messages.sending import (
@@ -23,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
         ResendReport,
         SendLease,
     )
-    from headgate.messages.tokens import Grant, LaneDemand, Settlement, Throttling, TokenRequest, Unused
+    from headgate.messages.tokens import Grant, Settlement, TokenRequest
     from headgate.messages.views import Control, FailuresView, LanesView, ProgressView, Waiting
     from headgate.messages.words import State
     from headgate.progress import Progress, instant
@@ -38,15 +39,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows.steered import Steered
     from workflows.telling import Telling
 
-ASK_EVERY_NS = SECOND_NS
-SILENCE_NS = 30 * SECOND_NS
 #: A request whose next token is so far away waits, once its calls have ended; before that it goes on as fast as it may.
 WAITS_NS = 2 * SECOND_NS
-LATENCY_CHANGED_NS = 100_000_000
 #: So long a cancelled request waits for its plan, which tells how many operations it had.
 PLANNING_ENDS_NS = 30 * SECOND_NS
-#: With so few lanes a round's wait for a token that came back is noticed.
-FEW_LANES = 8
 
 
 @workflow.defn(name=names.BULK_REQUEST_TYPE)
@@ -64,7 +60,13 @@ class BulkRequestWorkflow(Steered):
         self._indexed = start.indexed
         self._release = start.release
         self._holder = workflow.info().workflow_id
-        self._run = int(workflow.info().start_time.timestamp() * SECOND_NS)
+        self._asking = Asking(
+            start.request,
+            self._holder,
+            run=int(workflow.info().start_time.timestamp() * SECOND_NS),
+            sequence=kept.sequence,
+            seen=Seen(kept.epoch, kept.last_grant),
+        )
         self._plan = kept.plan
         self._next_page = kept.next_page
         self._upcoming: list[LaneEntry] = list(kept.upcoming)
@@ -74,8 +76,6 @@ class BulkRequestWorkflow(Steered):
         self._abandoning: dict[int, str] = dict(kept.abandoning)
         self.steering = Steering.carried(kept)
         self.retrying = asyncio.Lock()
-        self._sequence = kept.sequence
-        self._seen = Seen(kept.epoch, kept.last_grant)
         self._progress = Progress.restore(kept.progress)
         self._telling = Telling(start.request, kept.notices, self.progress)
         self._projecting = Projecting(start.request, kept.projected, self.progress, self._beside)
@@ -91,19 +91,9 @@ class BulkRequestWorkflow(Steered):
         self._reports: list[LeaseReport] = []
         self._resent: list[tuple[int, ResendReport]] = []
         self._pages: list[Page] = []
-        self._back: list[Unused] = []
-        self._unsettled: list[Unused] = []
         self._granted_ns = 0
-        self._settled_ns = 0
-        self._throttled: list[Throttling] = []
-        self._asked: dict[int, LaneDemand] | None = None
-        self._asked_state = ("", "")
-        self._asked_ns = 0
-        self._asked_lead_ns = 0
-        self._heard_ns = 0
         self._far = kept.far
         self._valid_for_ns = 300_000_000
-        self._allowance = kept.standing.allowance
         self._draining = False
         self._woken = True
         self._was_paused = self.steering.paused_by is not None
@@ -139,12 +129,11 @@ class BulkRequestWorkflow(Steered):
             self._step(workflow.time_ns())
             if self._draining and self._drained():
                 await self._continue()
-        if self._asked is not None:
+        if self._asking.believed is not None:
             if self._release >= 2:
                 await self._quiet()  # a demand that is on its way behind the last word would bring tokens for nobody
-            self._settled_ns = 0
-            self._settle(workflow.time_ns())
-            self._ask(workflow.time_ns(), stopped=FINISHED)
+            self._settle(workflow.time_ns(), over=True)
+            self._ask(workflow.time_ns(), over=True)
         await self._quiet()
         cancelled_by = self.steering.cancelled_by
         self._do(self._telling.ended("cancelled" if cancelled_by else "completed", by=cancelled_by or ""))
@@ -229,21 +218,21 @@ class BulkRequestWorkflow(Steered):
         self._granted_ns = 0
         self._take_grants(now)
         if self.steering.held or self._draining:
-            self._back += self._lanes.hand_back()
+            self._asking.hand_back(self._lanes.hand_back())
             if self.steering.cancelled_by and not self._draining:
                 self._cancel_resends()
         else:
             self._open_lanes()
-            self._back += self._lanes.hand_back_useless()
+            self._asking.hand_back(self._lanes.hand_back_useless())
             sendings, back = self._lanes.starts(now, self._valid_for_ns)
-            self._back += back
+            self._asking.hand_back(back)
             if sendings:
                 self._do(self._send(tuple(sendings), self._granted_ns))
             self._resend()
         self._settle(now)
         if not (self._draining or self.retrying.locked()) and workflow.info().is_continue_as_new_suggested():
             self._draining = True
-            self._back += self._lanes.hand_back()
+            self._asking.hand_back(self._lanes.hand_back())
             self._settle(now)
             for task in self._resends.values():
                 task.cancel()
@@ -253,13 +242,10 @@ class BulkRequestWorkflow(Steered):
     def _fold(self, now: int) -> None:
         folded = Folded()
         for report in self._reports:
-            self._throttled += report.throttled
+            self._asking.reported(report)
             self._lanes.learn_lead(report.ready_ns)
-            ours = report.epoch in (0, self._seen.epoch)
             for lane in report.lanes:
                 self._lanes.fold(lane, folded)
-                if lane.unused and ours:
-                    self._back.append(Unused(grant_id=lane.grant_id, lane=lane.lane, tokens=lane.unused))
         self._reports.clear()
         self._progress.sent(folded.sent, now)
         for done in folded.done:
@@ -284,35 +270,26 @@ class BulkRequestWorkflow(Steered):
         self._pages.clear()
         if self.steering.stop_after(self._request.stop_after, self._progress.failed, now):
             self.steered()
-        self._back += self._lanes.hand_back_useless()
+        self._asking.hand_back(self._lanes.hand_back_useless())
         self._lanes.retire()
 
     def _take_grants(self, now: int) -> None:
         for grant in self._grants:
-            self._heard_ns = now
-            arrival = self._seen.arrived(grant.epoch, grant.grant_id, tokens=bool(grant.tokens))
+            arrival = self._asking.heard(now, grant)
             if arrival == "stale":
                 continue
             if arrival == "anew":
-                # The new limiter gives the numbers of its grants anew: what the lost one gave must not be handed back to it.
-                self._asked = None
-                self._lanes.hand_back()
-                self._back, self._unsettled = [], []
+                self._lanes.hand_back()  # to nobody: the limiter that gave these tokens is no more
             if grant.standing is not None:
                 self._standing = grant.standing
                 far = not grant.tokens or grant.standing.until_ns > now + WAITS_NS
                 self._far = bool(grant.standing.reason) and far
-                self._allowance = grant.standing.allowance
                 self._progress.promise(grant.standing, now)
             if not grant.tokens or arrival == "again":
                 continue
             self._valid_for_ns, self._granted_ns = grant.valid_for_ns, grant.at_ns
-            self._expect({lane: -len(times) for lane, times in grant.tokens.items()})
-            if arrival == "late":
-                self._asked = None  # a limiter that was reset learns from our demand what it gave
-                self._back += unused_of(grant)
-                continue
-            self._back += self._lanes.granted(grant)
+            if arrival != "late":
+                self._asking.hand_back(self._lanes.granted(grant))
         self._grants.clear()
 
     def _open_lanes(self) -> None:
@@ -388,7 +365,7 @@ class BulkRequestWorkflow(Steered):
         order = SendLease(
             request=self._request,
             holder=self._holder,
-            epoch=self._seen.epoch,
+            epoch=self._asking.seen.epoch,
             lanes=sendings,
             valid_for_ns=self._valid_for_ns,
             granted_ns=granted_ns,
@@ -416,7 +393,7 @@ class BulkRequestWorkflow(Steered):
             )
             self._resent.append((number, report))
             if report.stopped and not self.steering.paused_by:
-                self._asked = None
+                self._asking.unheard()
         except ActivityError as error:
             # The attempt that is on when the cancellation is asked for may end in a failure of its own.
             if not (is_cancelled_exception(error) or self._draining or self.steering.cancelled_by):
@@ -449,94 +426,31 @@ class BulkRequestWorkflow(Steered):
 
     # --- the limiter --------------------------------------------------------------------------------------------------
 
-    def _settle(self, now: int) -> None:
-        """Hand back what is of no use; nothing to tell, nothing sent.
+    def _settle(self, now: int, *, over: bool = False) -> None:
+        held = self.steering.held or self._draining or over
+        self._say(self._asking.settle(now, held=held, lanes=len(self._lanes.active)), now)
 
-        With many lanes the tokens that come back are mostly past, and nobody waits for them: once a second is enough.
-        """
-        for unused in self._back:
-            self._expect({unused.lane: len(unused.tokens)})
-        self._unsettled += self._back
-        self._back = []
-        if not self._unsettled and not self._throttled:
-            return
-        held = self.steering.held or self._draining or self._throttled
-        if not held and len(self._lanes.active) > FEW_LANES and now - self._settled_ns < ASK_EVERY_NS:
-            self._wake(self._settled_ns + ASK_EVERY_NS, now)
-            return
-        said = Settlement(
-            holder=self._holder,
-            epoch=self._seen.epoch,
-            unused=tuple(self._unsettled),
-            throttled=tuple(self._throttled),
-        )
-        self._unsettled, self._throttled, self._settled_ns = [], [], now
-        self._do(self._tell("settle", said))
+    def _ask(self, now: int, *, over: bool = False) -> None:
+        """Declare the demand; one that is over, held or about to continue as new wants nothing."""
+        wants = not (self.steering.held or self._draining or over)
+        lanes = self._lanes.demand(self._standing.allowance) if wants else ()
+        # Of a cancelled request batches may still be resent, for which it books tokens.
+        stopped = FINISHED if over else "" if self.steering.cancelled_by else self.steering.stopped()
+        self._say(self._asking.ask(now, lanes, self._lanes.lead_ns, self.steering.priority, stopped), now)
 
-    def _ask(self, now: int, stopped: str = "") -> None:
-        """Declare the demand when it is not what the limiter believes: at once for a control change, else once a second."""
-        stopped = stopped or self.steering.stopped()
-        held = bool(stopped) or self._draining
-        lanes = () if held else self._lanes.demand(self._allowance)
-        control = ("" if self.steering.cancelled_by and stopped != FINISHED else stopped, self.steering.priority)
-        quiet_since = max(self._heard_ns, self._asked_ns)
-        silent = bool(lanes) and now - quiet_since >= SILENCE_NS
-        if not silent and control == self._asked_state and not self._differs(lanes):
-            self._wake(quiet_since + SILENCE_NS if lanes else 0, now)
-            return
-        if control == self._asked_state and self._asked and now - self._asked_ns < ASK_EVERY_NS and not silent:
-            self._wake(self._asked_ns + ASK_EVERY_NS, now)
-            return
-        first = self._asked is None or silent
-        self._sequence += 1
-        said = TokenRequest(
-            holder=self._holder,
-            run=self._run,
-            sequence=self._sequence,
-            epoch=self._seen.epoch,
-            last_grant=self._seen.last,
-            priority=self.steering.priority,
-            weight=self._request.weight,
-            fairness_key=self._request.owner,
-            submitted_at_ns=self._request.submitted_at_ns,
-            stopped=control[0],
-            lanes=lanes,
-            lead_ns=self._lanes.lead_ns,
-            gives_back=stopped == FINISHED,
-        )
-        self._asked_lead_ns = self._lanes.lead_ns
-        self._asked = {demand.lane: demand for demand in lanes}
-        self._asked_state, self._asked_ns = control, now
-        self._do(self._ask_by_activity(said) if first else self._tell("request_tokens", said))
-        self._wake(now + SILENCE_NS if lanes else 0, now)
-
-    def _differs(self, lanes: tuple[LaneDemand, ...]) -> bool:
-        """Whether the limiter believes something else: other lanes, other counts, clearly other latencies."""
-        believed = {n: d for n, d in (self._asked or {}).items() if d.calls > 0}
-        if self._asked is None or believed.keys() != {d.lane for d in lanes}:
-            return True
-        if abs(self._lanes.lead_ns - self._asked_lead_ns) > LATENCY_CHANGED_NS:
-            return True
-        return any(
-            believed[d.lane].calls != d.calls
-            or believed[d.lane].kind != d.kind
-            or abs(believed[d.lane].latency_ns - d.latency_ns) > max(LATENCY_CHANGED_NS, d.latency_ns // 5)
-            for d in lanes
-        )
-
-    def _expect(self, change: dict[int, int]) -> None:
-        """Follow what the limiter believes: a grant takes calls off, a token handed back adds one."""
-        for lane, calls in change.items():
-            known = (self._asked or {}).get(lane)
-            if self._asked is not None and known is not None:
-                self._asked[lane] = known.model_copy(update={"calls": known.calls + calls})
+    def _say(self, word: Word, now: int) -> None:
+        if isinstance(word.said, Settlement):
+            self._do(self._tell("settle", word.said))
+        elif word.said is not None:
+            self._do(self._ask_by_activity(word.said) if word.starts else self._tell("request_tokens", word.said))
+        self._wake(word.again_ns, now)
 
     async def _tell(self, signal: str, said: Settlement | TokenRequest) -> None:
         limiter = workflow.get_external_workflow_handle(names.rate_limiter_id(self._request.project))
         try:
             await limiter.signal(signal, said)
         except ApplicationError:
-            self._asked = None  # the limiter is gone: the next demand starts one
+            self._asking.unheard()  # the limiter is gone: the next demand starts one
 
     async def _ask_by_activity(self, said: TokenRequest) -> None:
         """Signal-with-start: the limiter may not exist yet, or no more."""
@@ -620,8 +534,8 @@ class BulkRequestWorkflow(Steered):
             await self._quiet()
             self._fold(workflow.time_ns())
             self._take_grants(workflow.time_ns())
-            self._back += self._lanes.hand_back()
-            if not self._back and not self._unsettled and not self._throttled:
+            self._asking.hand_back(self._lanes.hand_back())
+            if self._asking.settled:
                 break
             self._settle(workflow.time_ns())
         workflow.continue_as_new(
@@ -635,9 +549,9 @@ class BulkRequestWorkflow(Steered):
                     upcoming=tuple(self._upcoming),
                     lanes=self._lanes.checkpoint(),
                     abandoning=self._abandoning,
-                    sequence=self._sequence,
-                    epoch=self._seen.epoch,
-                    last_grant=self._seen.last,
+                    sequence=self._asking.sequence,
+                    epoch=self._asking.seen.epoch,
+                    last_grant=self._asking.seen.last,
                     progress=self._progress.checkpoint(),
                     steering=self.steering.checkpoint(),
                     lanes_done=self._lanes.finished,
