@@ -11,9 +11,11 @@ from headgate.ordering import rush
 from headgate.quota import Bucket, Spacing
 from headgate.waiting import Token
 
-#: So many buckets and spacings are looked at in one round for what can be forgotten: a few, and more while tokens make new ones.
+#: So many buckets and spacings are looked at in one round for what can be forgotten: a few, and more while tokens are given,
 SWEPT_LEAST = 2
 SWEPT_MOST = 64
+#: and so many for each that is new: an old one is reached within the time in which half as many are made as there are.
+SWEPT_FOR_NEW = 2
 
 
 @dataclass(slots=True)
@@ -31,6 +33,8 @@ class Buckets:
     expired_ns: int = -1
     _quotas_to_sweep: list[tuple[str, Bucket]] = field(default_factory=list)
     _spacings_to_sweep: list[tuple[str, Spacing]] = field(default_factory=list)
+    _new_quotas: int = 0
+    _new_spacings: int = 0
 
     @property
     def hold_ns(self) -> int:
@@ -43,6 +47,7 @@ class Buckets:
         bucket = self.quotas.get(name)
         if bucket is None:
             bucket = self.quotas[name] = self._new(name)
+            self._new_quotas += 1
         return bucket
 
     def project(self, kind: Kind) -> Bucket:
@@ -60,6 +65,7 @@ class Buckets:
             spacing = self.spacings[spreadsheet] = Spacing(
                 self.settings.spreadsheet_spacing_ns, turn_ns=self.settings.horizon_ns
             )
+            self._new_spacings += 1
         return spacing
 
     def earliest(self, t: int, path: Token, latency_ns: int) -> int:
@@ -113,7 +119,7 @@ class Buckets:
         return bool(before) and (after == 0 or after < before)
 
     def expire(self, now: int, tokens: int = 0) -> None:
-        """Forget what can no longer matter, in so many buckets as `tokens` may have made; in the project's each time."""
+        """Forget what can no longer matter: in the project's buckets each time, in others as `tokens` are given and new ones made."""
         self.expired_ns = now
         window = self.settings.window_ns
         for kind in ("project/read", "project/write"):
@@ -123,12 +129,13 @@ class Buckets:
         quotas, spacings = self._quotas_to_sweep, self._spacings_to_sweep
         if not quotas:
             quotas += self.quotas.items()
-        for _ in range(min(some, len(quotas))):
+        for _ in range(min(some + SWEPT_FOR_NEW * self._new_quotas, len(quotas))):
             self._sweep_quota(*quotas.pop(), now)
         if not spacings:
             spacings += self.spacings.items()
-        for _ in range(min(some, len(spacings))):
+        for _ in range(min(some + SWEPT_FOR_NEW * self._new_spacings, len(spacings))):
             self._sweep_spacing(*spacings.pop(), now)
+        self._new_quotas = self._new_spacings = 0
 
     def expire_all(self) -> None:
         """Forget all that could no longer matter when that was last looked at: what has been swept by then decides nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from headgate.buckets import Buckets
 from headgate.limiter import Limiter
 from headgate.message import SECOND_NS
 from headgate.messages.tokens import (
@@ -17,6 +18,7 @@ from headgate.messages.tokens import (
     TokenRequest,
     Unused,
 )
+from headgate.waiting import Token
 
 NOW = 1_000 * SECOND_NS
 SETTINGS = LimiterSettings(write_per_project=60, write_per_user=30, spreadsheet_spacing_ns=SECOND_NS)
@@ -168,3 +170,17 @@ def test_places_that_were_left_keep_their_owner_from_nothing() -> None:
     again = limiter.book(NOW, booking(99))
     assert isinstance(again, Booked)
     assert again.at_ns == soonest.at_ns
+
+
+def test_buckets_of_users_that_come_once_are_forgotten_as_quickly_as_they_are_made() -> None:
+    """150 calls a second, each of another user on another spreadsheet: what is kept grows with the window, not with the time."""
+    settings = LimiterSettings(window_ns=10 * SECOND_NS, write_per_project=10_000)
+    buckets = Buckets(settings)
+    now, most = NOW, 4 * 150 * (buckets.hold_ns // SECOND_NS)
+    for second in range(200):
+        now += SECOND_NS
+        for n in range(150):
+            name = f"{second}-{n}"
+            buckets.take(Token(now, "write", name, name, name, paced=False, served="normal"), 0)
+        buckets.expire(now, 150)
+        assert max(len(buckets.quotas), len(buckets.spacings)) <= most, f"after {second} s"
