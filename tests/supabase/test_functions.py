@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def deno(request: pytest.FixtureRequest) -> Path:
 
 
 def test_types_hold_and_the_linter_has_nothing_to_say(deno: Path) -> None:
-    for command in (["check", "--quiet", *functions.sources(), str(functions.SCRIPT)], ["lint", "--quiet"]):
+    # Which types of Node a Deno checks against is its own matter, and in no lock.
+    check = ["check", "--no-lock", "--quiet", *functions.sources(), str(functions.SCRIPT)]
+    for command in (check, ["lint", "--quiet"]):
         done = functions.run(deno, *command)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -39,6 +42,44 @@ def test_the_functions_pass_their_tests_without_a_registry(deno: Path) -> None:
     done = functions.run(deno, "test", "--cached-only", "--no-check", "--allow-net", "--allow-read", "--quiet", "tests")
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
     assert " 0 failed" in done.stdout, done.stdout[-1000:]
+
+
+def test_the_lock_holds_every_package_by_its_hash_and_names_no_host() -> None:
+    """In version 4, the last one that the platform's Deno reads; a newer Deno would write another."""
+    text = functions.LOCK.read_text()
+    lock = json.loads(text)
+    pins = json.loads((functions.FUNCTIONS / "deno.json").read_bytes())["imports"]
+    assert lock["version"] == "4"
+    assert set(lock["specifiers"]) == set(pins.values())
+    assert len(lock["npm"]) > len(pins), "what the packages need is not locked"
+    assert all(package["integrity"].startswith("sha512-") for package in lock["npm"].values())
+    assert "://" not in text
+
+
+def test_what_the_lock_says_is_what_is_loaded(deno: Path, tmp_path: Path) -> None:
+    """Another version than the cache has, of a package that is in no pin: neither Deno takes what it has in its place."""
+    copy = tmp_path / "functions"
+    shutil.copytree(functions.FUNCTIONS, copy)
+    locked = functions.LOCK.read_text()
+    for name in NAMES:
+        command = ["run", "--cached-only", "--no-prompt", "--quiet", f"{copy}/{name}/index.ts"]
+        (copy / "deno.lock").write_text(locked)
+        assert "SUPABASE_URL" in functions.run(deno, *command).stderr, "with the lock as it is, it gets to the settings"
+        (copy / "deno.lock").write_text(locked.replace("tslib@2.", "tslib@1."))
+        done = functions.run(deno, *command)
+        assert done.returncode, done.stdout
+        assert "tslib" in done.stderr
+        assert "SUPABASE_URL" not in done.stderr
+
+
+def test_a_pin_that_is_not_locked_is_refused(deno: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "functions"
+    shutil.copytree(functions.FUNCTIONS, copy)
+    pins = copy / "submit" / "deno.json"
+    pins.write_text(pins.read_text().replace("npm:jose@", "npm:jose@^"))
+    done = functions.run(deno, "run", "--cached-only", "--no-prompt", "--quiet", str(copy / "submit" / "index.ts"))
+    assert done.returncode
+    assert "lockfile is out of date" in done.stderr, done.stderr
 
 
 def test_the_format_is_that_of_the_platforms_deno() -> None:

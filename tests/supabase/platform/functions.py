@@ -1,7 +1,7 @@
 """The Edge Functions, served by Deno: the very code that is deployed, one process for all three.
 
 1. Deno 2.1.4 is what the platform is compatible with, so it is the one that serves; a newer one is for early warning.
-2. The npm packages come once, with the first fill of `build/deno`; afterwards nothing is asked of a registry.
+2. The npm packages come once, those of `deno.lock` and no others; afterwards nothing is asked of a registry.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[3]
 FUNCTIONS = ROOT / "supabase" / "functions"
+LOCK = FUNCTIONS / "deno.lock"
 SCRIPT = Path(__file__).with_name("functions.ts")
 CACHE = ROOT / "build" / "deno"
 NODE_MODULES = ROOT / "tests" / "supabase" / "npm" / "node_modules"
