@@ -33,6 +33,7 @@ BENCHMARKS = (
     "eta",
     "projection",
     "submits",
+    "bodies",
     "bridge",
     "realtime",
 )

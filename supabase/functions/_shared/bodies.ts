@@ -6,6 +6,8 @@ import { Refusal } from "./refusals.ts";
 export const MAX_BODY_BYTES = 1_048_576 + 65_536;
 /** Who sends somewhat too much is heard out, and nothing kept of it: a connection that is cut shows no answer. */
 const HEARD_OUT_BYTES = 8 * 1_048_576;
+/** A piece takes as long to read as some hundred bytes: who sends single ones would have the time that a request may take. */
+export const MAX_PIECES = 16_384;
 /** Deeper than any request of the Sheets API; recursion over it is safe. */
 export const MAX_DEPTH = 64;
 
@@ -36,18 +38,28 @@ export async function readJson(request: Request): Promise<unknown> {
   return value;
 }
 
-/** At most `MAX_BODY_BYTES` are ever held, whatever Content-Length says and however the body comes. */
+/**
+ * At most twice `MAX_BODY_BYTES` are ever held, whatever Content-Length says and however the body comes: each piece is copied,
+ * as a piece of one byte keeps 64 KiB alive.
+ */
 async function read(request: Request): Promise<Uint8Array> {
   const declared = Number(request.headers.get("content-length") ?? 0);
-  const chunks: Uint8Array[] = [];
+  let whole = new Uint8Array(Math.min(declared > 0 ? declared : 4096, MAX_BODY_BYTES));
   let size = 0;
+  let pieces = 0;
   const reader = request.body?.getReader();
   try {
     for (let part = await reader?.read(); part && !part.done; part = await reader!.read()) {
+      const at = size;
       size += part.value.byteLength;
-      if (size > HEARD_OUT_BYTES) break;
-      if (declared > MAX_BODY_BYTES || size > MAX_BODY_BYTES) chunks.length = 0;
-      else chunks.push(part.value);
+      if (size > HEARD_OUT_BYTES || ++pieces > MAX_PIECES) break;
+      if (declared > MAX_BODY_BYTES || size > MAX_BODY_BYTES) continue;
+      if (size > whole.byteLength) {
+        const wider = new Uint8Array(Math.min(2 * size, MAX_BODY_BYTES));
+        wider.set(whole.subarray(0, at));
+        whole = wider;
+      }
+      whole.set(part.value, at);
     }
   } catch {
     throw malformed("The body broke off.");
@@ -55,13 +67,8 @@ async function read(request: Request): Promise<Uint8Array> {
     reader?.cancel().catch(() => {});
   }
   if (declared > MAX_BODY_BYTES || size > MAX_BODY_BYTES) throw tooLarge();
-  const whole = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return whole;
+  if (pieces > MAX_PIECES) throw malformed("The body comes in too many pieces: send it with a content-length.");
+  return whole.subarray(0, size);
 }
 
 /** Counts brackets outside strings, before anything that recurses sees the text. */
@@ -85,7 +92,8 @@ function refuseDepth(text: string): void {
  * what arrives. `text` is JSON.
  */
 function refuseLosses(text: string): void {
-  const open: Set<string>[] = [];
+  // Most of a million brackets hold no name: a set is made for those that do.
+  const open: (Set<string> | null)[] = [];
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at);
     if (unit === 34 /* " */) {
@@ -95,10 +103,10 @@ function refuseLosses(text: string): void {
       while (" \t\r\n".includes(text.charAt(next)) && next < text.length) next++;
       if (text.charCodeAt(next) !== 58 /* : */) continue;
       const name: string = JSON.parse(text.slice(begin, at + 1));
-      const names = open[open.length - 1];
+      const names = open[open.length - 1] ??= new Set();
       if (names.has(name)) throw malformed(`The body names ${JSON.stringify(name.slice(0, 40))} twice in one object.`);
       names.add(name);
-    } else if (unit === 91 /* [ */ || unit === 123 /* { */) open.push(new Set());
+    } else if (unit === 91 /* [ */ || unit === 123 /* { */) open.push(null);
     else if (unit === 93 || unit === 125) open.pop();
     else if (unit === 45 /* - */ || (unit >= 48 && unit <= 57)) {
       const begin = at;

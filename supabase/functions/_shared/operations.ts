@@ -61,10 +61,17 @@ export function canonical(value: unknown, where: string): string {
     return JSON.stringify(value);
   }
   if (value === null || typeof value !== "object") return JSON.stringify(value);
-  if (Array.isArray(value)) return `[${value.map((item) => canonical(item, where)).join(",")}]`;
+  // Pieces are added to one text, which is laid out once at its end: a join would copy it at every depth.
+  let text = "";
+  if (Array.isArray(value)) {
+    for (const item of value) text += (text && ",") + canonical(item, where);
+    return `[${text}]`;
+  }
   const object = value as Record<string, unknown>;
-  const fields = Object.keys(object).sort().map((key) => `${canonical(key, where)}:${canonical(object[key], where)}`);
-  return `{${fields.join(",")}}`;
+  for (const key of Object.keys(object).sort()) {
+    text += `${text && ","}${canonical(key, where)}:${canonical(object[key], where)}`;
+  }
+  return `{${text}}`;
 }
 
 function invalid(message: string): Refusal {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { get, ORGANISATION, post, REQUEST, requestRow, token, World } from "./world.ts";
-import { MAX_BODY_BYTES } from "../_shared/bodies.ts";
+import { MAX_BODY_BYTES, MAX_PIECES } from "../_shared/bodies.ts";
 import { readSettings } from "../_shared/settings.ts";
 
 const BODY = { organisation: ORGANISATION, operations: [{ op: "read" }] };
@@ -196,6 +196,41 @@ Deno.test("a body that is somewhat too large is heard out, so that its sender re
   }
 });
 
+Deno.test("a body in pieces of one byte is not kept by the buffers that they come in", async () => {
+  await using world = new World();
+  world.will({ body: requestRow() });
+  const bytes = new TextEncoder().encode(JSON.stringify({ ...BODY, operations: "x".repeat(8000) }));
+  const held: number[] = [];
+  const body = new ReadableStream<Uint8Array>({
+    pull(stream) {
+      held.push(Deno.memoryUsage().external);
+      if (held.length > bytes.byteLength) return stream.close();
+      // As from a connection: one buffer for each piece, however short that is.
+      stream.enqueue(new Uint8Array(65_536).fill(bytes[held.length - 1]).subarray(0, 1));
+    },
+  });
+  const headers = { authorization: `Bearer ${await token()}`, "content-type": "application/json" };
+  const answer = await world.submit(new Request("https://project.example/submit", { method: "POST", headers, body }));
+  assert.equal(answer.status, 201, await answer.text());
+  const most = Math.max(...held) - held[0];
+  assert.ok(most < 200 * 1_048_576, `held ${most} bytes of a platform's 256 MiB`);
+});
+
+Deno.test("a body in more pieces than any network makes of one is refused before they have taken the time", async () => {
+  for (const [pieces, status] of [[MAX_PIECES, 413], [MAX_PIECES + 1, 400]]) {
+    await using world = new World();
+    const each = new Uint8Array(pieces > MAX_PIECES ? 1 : 128);
+    let taken = 0;
+    const body = new ReadableStream<Uint8Array>({
+      pull: (stream) => taken++ < pieces ? stream.enqueue(each) : stream.close(),
+    });
+    const headers = { authorization: `Bearer ${await token()}`, "content-type": "application/json" };
+    const answer = await world.submit(new Request("https://project.example/submit", { method: "POST", headers, body }));
+    assert.equal(answer.status, status, await answer.text());
+    assert.ok(taken <= MAX_PIECES + 2);
+  }
+});
+
 Deno.test("a body that breaks off is malformed", async () => {
   await using world = new World();
   const body = new ReadableStream({ pull: (stream) => stream.error(new Error("gone")) });
@@ -227,6 +262,8 @@ const FAULTS: [Record<string, unknown> & { code: string }, number | undefined, n
   [{ code: "57014", message: "canceling statement secret" }, 500, 503, "unavailable"],
   [{ code: "57P03", message: "starting up secret" }, 503, 503, "unavailable"],
   [{ code: "53300", message: "too many connections secret" }, 503, 503, "unavailable"],
+  [{ code: "25006", message: "cannot execute INSERT in a read-only transaction, secret" }, 405, 503, "unavailable"],
+  [{ code: "55P03", message: "lock not available secret" }, 500, 503, "unavailable"],
   [{ code: "08006", message: "connection failure secret" }, 503, 503, "unavailable"],
   [{ code: "PGRST000", message: "no connection secret" }, 503, 503, "unavailable"],
   [{ code: "PGRST002", message: "schema cache secret" }, 503, 503, "unavailable"],
