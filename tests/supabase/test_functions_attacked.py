@@ -428,6 +428,121 @@ async def test_no_string_is_more_than_a_string_where_ids_and_filters_are_asked_f
     assert await case.kept() == before
 
 
+# -- past the functions -----------------------------------------------------------------------------------------------
+
+#: What a member of another organisation asks PostgREST for; the statuses that may answer it.
+READ_PAST: list[tuple[str, str, dict[str, str]]] = [
+    ("GET", "/bulk_requests?select=*,organisations(*,memberships(*)),commands(*)", {}),
+    ("GET", "/organisations?select=*,memberships(*),bulk_requests(*)", {}),
+    ("GET", "/memberships?select=*,organisations!inner(*,bulk_requests(*))", {}),
+    ("GET", "/bulk_requests?or=(id.neq.x,id.is.null)", {"prefer": "count=exact"}),
+    ("GET", "/bulk_requests?organisation_id=eq.{acme}", {"range": "0-9", "range-unit": "items"}),
+    ("GET", "/bulk_requests?id=eq.{id}", {"accept": "text/csv"}),
+    ("GET", "/events?request_id=eq.{id}", {}),
+    ("GET", "/commands?select=*,bulk_requests(*)", {}),
+    ("GET", "/dead_letters?organisation_id=eq.{acme}", {}),
+    ("GET", "/events_default", {}),
+    ("GET", "/bulk_requests?select=*,inputs(*)", {}),
+    ("GET", "/bulk_requests?select=*,accounts(*)", {}),
+    ("GET", "/memberships?select=*,users(*)", {}),
+    ("GET", "/accounts", {"accept-profile": "private"}),
+    ("GET", "/inbox", {"accept-profile": "private"}),
+    ("GET", "/users", {"accept-profile": "auth"}),
+    ("GET", "/objects", {"accept-profile": "storage"}),
+    ("GET", "/messages", {"accept-profile": "realtime"}),
+    ("GET", "/", {}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "headers"), READ_PAST)
+async def test_no_query_of_postgrest_shows_what_is_anothers(
+    case: Case, method: str, path: str, headers: dict[str, str]
+) -> None:
+    request = await case.submitted(name="secret")
+    path = path.format(acme=case.acme, id=request["id"])
+    answer = await case.http.request(method, f"/rest/v1{path}", headers={**session(case, case.stranger), **headers})
+    assert answer.status_code < 500, answer.text
+    for theirs in (case.acme, request["id"], "secret", case.member.email):
+        assert theirs not in answer.text.replace(path, "")
+    assert answer.headers.get("content-range", "*/0").rpartition("/")[2] in {"0", "*"}
+
+
+#: What a member asks PostgREST to write of their own organisation's.
+WRITTEN_PAST: list[tuple[str, str, dict[str, Any], str]] = [
+    ("POST", "/bulk_requests", {"status": "completed"}, ""),
+    ("POST", "/bulk_requests", {"version": 7}, ""),
+    ("POST", "/bulk_requests", {"id": "mine"}, ""),
+    ("POST", "/bulk_requests", {"created_by": "{admin}"}, ""),
+    ("POST", "/bulk_requests", {"input_path": "other/file"}, ""),
+    ("POST", "/bulk_requests?columns=organisation_id,operations,status", {"status": "completed"}, ""),
+    (
+        "POST",
+        "/bulk_requests?on_conflict=organisation_id,idempotency_key",
+        {"idempotency_key": "k", "name": "taken over"},
+        "resolution=merge-duplicates",
+    ),
+    (
+        "POST",
+        "/bulk_requests?on_conflict=organisation_id,idempotency_key",
+        {"idempotency_key": "k", "name": "taken over"},
+        "resolution=ignore-duplicates,return=representation",
+    ),
+    ("POST", "/bulk_requests?on_conflict=id", {}, "resolution=merge-duplicates"),
+    ("PATCH", "/bulk_requests?id=eq.{id}", {"status": "completed"}, ""),
+    ("PATCH", "/bulk_requests?id=eq.{id}", {"name": "other"}, "return=representation"),
+    ("PUT", "/bulk_requests?id=eq.{id}", {"id": "{id}", "status": "completed"}, ""),
+    ("DELETE", "/bulk_requests?id=eq.{id}", {}, ""),
+    ("POST", "/commands", {"request_id": "{id}", "kind": "pause", "sequence": 99}, ""),
+    ("POST", "/commands", {"request_id": "{id}", "kind": "pause", "status": "accepted"}, ""),
+    ("POST", "/commands", {"request_id": "{id}", "kind": "pause", "created_by": "{admin}"}, ""),
+    ("DELETE", "/commands?request_id=eq.{id}", {}, ""),
+    ("POST", "/memberships", {"user_id": "{member}", "role": "admin"}, "resolution=merge-duplicates"),
+    ("PATCH", "/memberships?user_id=eq.{member}", {"role": "admin"}, "return=representation"),
+    ("POST", "/events", {"kind": "status", "request_id": "{id}"}, ""),
+    ("DELETE", "/events?request_id=eq.{id}", {}, ""),
+    ("POST", "/rpc/request_rejected", {"request_id": "{id}", "why": "x"}, ""),
+    ("POST", "/rpc/retain", {}, ""),
+]
+
+
+@pytest.mark.parametrize("profile", ["public", "private"])
+@pytest.mark.parametrize(("method", "path", "body", "prefer"), WRITTEN_PAST)
+async def test_no_statement_of_postgrest_writes_what_is_the_servers(
+    case: Case, method: str, path: str, body: dict[str, Any], prefer: str, profile: str
+) -> None:
+    request = await case.submitted(idempotency_key="k")
+    ids = {"id": request["id"], "member": case.member.id, "admin": case.admin.id}
+    if path.startswith("/bulk_requests") and method == "POST":
+        body = {"organisation_id": case.acme, "operations": "{}", **body}
+    elif path.startswith(("/memberships", "/events")) and method == "POST":
+        body = {"organisation_id": case.acme, **body}
+    body = {
+        name: value.format(**ids) if name != "operations" and isinstance(value, str) else value
+        for name, value in body.items()
+    }
+    everything = (
+        "select to_jsonb(b)::text as row from public.bulk_requests b where organisation_id = %s union all"
+        " select to_jsonb(c)::text from public.commands c where organisation_id = %s union all"
+        " select to_jsonb(m)::text from public.memberships m where organisation_id = %s union all"
+        " select to_jsonb(e)::text from public.events e where organisation_id = %s order by 1"
+    )
+    before = await case.rows(everything, *[case.acme] * 4)
+    answer = await case.http.request(
+        method,
+        f"/rest/v1{path.format(**ids)}",
+        headers={**session(case, case.member), "prefer": prefer, "content-profile": profile},
+        json=body,
+    )
+    changed = await case.rows(everything, *[case.acme] * 4) != before
+    # Where nothing may be changed, PostgREST may also say that nothing was.
+    assert (answer.status_code, answer.text) == (200, "[]") or 400 <= answer.status_code < 500, answer.text
+    assert not changed
+
+
+def session(case: Case, who: User) -> dict[str, str]:
+    return {"apikey": case.project.key, "authorization": f"Bearer {who.token}"}
+
+
 # -- bodies --------------------------------------------------------------------------------------------------------------
 
 MALFORMED: dict[str, tuple[bytes, dict[str, str], int, str]] = {
@@ -506,6 +621,119 @@ async def test_a_body_in_chunks_is_cut_at_its_limit_and_a_lying_length_changes_n
     assert (await case.submit(case.member)).status_code == 201
 
 
+async def exchanged(case: Case, sent: bytes) -> tuple[int, bytes]:
+    """The status and the body that these very bytes are answered with, of whoever listens in the functions' place."""
+    host, port = (await functions_alone(case)).removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(sent)
+        answer = await asyncio.wait_for(reader.read(), 20)
+    finally:
+        writer.close()
+    return int(answer.split()[1]), answer.partition(b"\r\n\r\n")[2]
+
+
+#: Header lines in place of the right ones, and the statuses that may answer them.
+TWISTED: dict[str, tuple[dict[str, list[str]], set[int]]] = {
+    "nothing": ({}, {201}),
+    "no host": ({"host": []}, {201}),
+    "a host that is no name": ({"host": ["["]}, {400}),
+    "a host with a space": ({"host": ["a b"]}, {400}),
+    "a host with a port beyond all ports": ({"host": ["a:999999"]}, {400}),
+    "a host that is a path": ({"host": ["a/b"]}, {404}),
+    "two tokens": ({"authorization": ["Bearer {token}", "Bearer {stranger}"]}, {401}),
+    "the same token twice": ({"authorization": ["Bearer {token}"] * 2}, {401}),
+    "a token of another scheme": ({"authorization": ["Basic {token}"]}, {401}),
+    "a token of 60 kB": ({"authorization": ["Bearer " + "a" * 60_000 + ".b.c"]}, {401}),
+    "two types": ({"content-type": ["application/json", "text/plain"]}, {415}),
+    "two types in one": ({"content-type": ["text/plain, application/json"]}, {415}),
+    "two encodings": ({"content-encoding": ["identity", "gzip"]}, {415}),
+    "an empty encoding": ({"content-encoding": [""]}, {415}),
+    "two lengths": ({"content-length": ["{length}", "5"]}, {400}),
+    "a length below nothing": ({"content-length": ["-1"]}, {400}),
+    "a length beyond numbers": ({"content-length": ["9" * 30]}, {400}),
+    "length and chunks": ({"transfer-encoding": ["chunked"]}, {400}),
+    "chunks of gzip": ({"content-length": [], "transfer-encoding": ["gzip"]}, {400}),
+    "an origin of null": ({"origin": ["null"]}, {201}),
+    "an upgrade": ({"upgrade": ["websocket"]}, {201}),
+}
+
+
+@pytest.mark.parametrize("what", TWISTED)
+async def test_twisted_headers_are_refused_or_harmless(case: Case, what: str) -> None:
+    changed, allowed = TWISTED[what]
+    body = json.dumps({"organisation": case.acme, "operations": [OPERATION]})
+    headers = {
+        "host": ["x"],
+        "authorization": ["Bearer {token}"],
+        "content-type": ["application/json"],
+        "content-length": ["{length}"],
+        "connection": ["close"],
+        **changed,
+    }
+    filled = {"token": case.member.token, "stranger": case.stranger.token, "length": len(body)}
+    lines = [f"{name}: {value.format(**filled)}\r\n" for name, values in headers.items() for value in values]
+    status, answer = await exchanged(case, f"POST /submit HTTP/1.1\r\n{''.join(lines)}\r\n{body}".encode())
+    assert status in allowed, answer
+    assert len(await case.kept()) == (status == 201)
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("GET //history HTTP/1.1", 404),
+        ("GET /HISTORY HTTP/1.1", 404),
+        ("GET /history%2f{id} HTTP/1.1", 404),
+        ("GET /history/%00 HTTP/1.1", 404),
+        ("GET /history/..%2fsubmit HTTP/1.1", 404),
+        ("GET /history/{id}%0a HTTP/1.1", 404),
+        ("GET /history/{upper} HTTP/1.1", 404),
+        ("GET /functions/v1/functions/v1/history HTTP/1.1", 404),
+        ("GET http://other.example/history/{id} HTTP/1.1", 200),
+        ("HEAD /history HTTP/1.1", 405),
+        ("TRACE /history HTTP/1.1", 405),
+        ("history /history HTTP/1.1", 405),
+        ("__proto__ /history HTTP/1.1", 405),
+        ("OPTIONS * HTTP/1.1", 404),
+        ("CONNECT /history HTTP/1.1", 404),
+        ("GET /history/{id} HTTP/1.0", 200),
+        ("GET /history/{id}#x HTTP/1.1", 200),
+    ],
+)
+async def test_no_spelling_of_an_address_is_more_than_another(case: Case, line: str, status: int) -> None:
+    request = await case.submitted()
+    line = line.format(id=request["id"], upper=request["id"].upper())
+    sent = f"{line}\r\nhost: x\r\nauthorization: Bearer {case.member.token}\r\nconnection: close\r\n\r\n"
+    assert (await exchanged(case, sent.encode()))[0] == status
+
+
+async def test_a_byte_order_mark_is_no_part_of_a_body_and_two_are(case: Case) -> None:
+    body = json.dumps({"organisation": case.acme, "operations": "\ufeff" + json.dumps(OPERATION)}).encode()
+    mark = b"\xef\xbb\xbf"
+    answers = [await case.ask(case.member, "POST", "/submit", marks + body) for marks in (b"", mark, mark * 2)]
+    assert [answer.status_code for answer in answers] == [201, 201, 400]
+    for answer in answers[:2]:
+        id_ = answer.json()["request"]["id"]
+        [row] = await case.rows("select content from private.inputs where request_id = %s", id_)
+        assert row["content"] == "\ufeff" + json.dumps(OPERATION)
+
+
+async def test_a_body_in_single_bytes_neither_fills_the_memory_nor_takes_the_time(case: Case) -> None:
+    head = (
+        f"POST /submit HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {case.member.token}\r\n"
+        "content-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+    ).encode()
+    body = json.dumps({"organisation": case.acme, "operations": "x" * 8000}).encode()
+    for text, status in ((body, 201), (body.replace(b"x", b"y" * 4), 400)):
+        chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in text) + b"0\r\n\r\n"
+        try:
+            answered, _ = await exchanged(case, head + chunks)
+        except ConnectionError:
+            answered = 400  # Cut off while there was more to send: nobody was left to read why.
+        assert answered == status
+    assert len(await case.kept()) == 1
+
+
 async def test_a_mebibyte_of_operations_is_taken_and_a_byte_more_is_not(case: Case) -> None:
     line = json.dumps({"id": "1", "op": "x"}) + "\n"
     for size, status in ((MIB, 201), (MIB + 1, 413)):
@@ -549,6 +777,29 @@ async def test_a_key_whose_content_was_only_claimed_past_the_functions_is_a_conf
     )
     assert direct.status_code == 201, direct.text
     refused(await case.submit(case.admin, idempotency_key="squatted"), 409, "conflict")
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["K", "\u212a", "\uff4b", "k\u0301", "k\u200b", " k", "k ", "k\n", "K".casefold() + "\u00ad", "\U0001f600" * 200],
+)
+async def test_a_key_that_looks_like_another_is_another(case: Case, key: str) -> None:
+    known = await case.submitted(idempotency_key="k")
+    other = await case.submitted(idempotency_key=key)
+    assert other["id"] != known["id"]
+    for spelt, request in (("k", known), (key, other)):
+        again = await case.submit(case.member, idempotency_key=spelt)
+        assert (again.status_code, again.json()["request"]["id"]) == (200, request["id"])
+
+
+async def test_an_id_in_capital_letters_is_the_same_only_where_ids_are_uuids(case: Case) -> None:
+    request = await case.submitted(organisation=case.acme.upper())
+    command = {"id": str(uuid.uuid4()), "request": request["id"], "command": "pause"}
+    first = await case.ask(case.member, "POST", "/command", command)
+    again = await case.ask(case.member, "POST", "/command", {**command, "id": command["id"].upper()})
+    assert (again.status_code, again.json()) == (200, first.json())
+    shouted = {"request": request["id"].upper(), "command": "pause"}
+    refused(await case.ask(case.member, "POST", "/command", shouted), 403, "forbidden")
 
 
 async def test_another_organisations_key_is_another_key(case: Case) -> None:
@@ -659,6 +910,50 @@ async def test_pages_lead_through_everything_once_while_more_arrives(case: Case)
             break
         before = f"&before={page['next']}"
     assert sorted(seen) == sorted(made)
+
+
+def cursor(place: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).rstrip(b"=").decode()
+
+
+NOW = "2026-01-01T00:00:00Z"
+FORGED: list[object] = [
+    None,
+    [],
+    {"at": NOW},
+    {"at": NOW, "id": "x", "organisation": "y"},
+    {"at": NOW, "id": 'x"),id.neq.0'},
+    {"at": f"{NOW},id.neq.0", "id": "x"},
+    {"at": "2026-13-99T99:99:99Z", "id": "x"},
+    {"at": "999999-01-01T00:00:00Z", "id": "x"},
+    {"at": "2026-01-01T00:00:00+99:99", "id": "x"},
+]
+FORGED_OF_ONE: list[dict[str, object]] = [
+    {"events": None, "commands": None},
+    {"events": {"at": NOW, "id": 2**53}, "commands": None, "dead_letters": None},
+    {"events": {"at": "0000-00-00T00:00:00Z", "id": 1}, "commands": None, "dead_letters": None},
+    {"events": None, "commands": 2**31, "dead_letters": None},
+    {"events": None, "commands": -(2**40), "dead_letters": None},
+    {"events": None, "commands": "1 or 1=1", "dead_letters": None},
+    {"events": None, "commands": None, "dead_letters": {"line": 2**31, "told": 1}},
+    {"events": None, "commands": None, "dead_letters": {"line": 1, "told": -1}},
+]
+
+
+async def test_a_forged_place_is_refused_or_leads_to_nothing(case: Case) -> None:
+    request = (await case.submitted())["id"]
+    for place in FORGED:
+        refused(await case.ask(case.stranger, "GET", f"/history?before={cursor(place)}"), 422, "invalid")
+    for place in FORGED_OF_ONE:
+        refused(await case.ask(case.member, "GET", f"/history/{request}?before={cursor(place)}"), 422, "invalid")
+    # Beyond everything that is there.
+    far = {"events": None, "commands": None, "dead_letters": {"line": 1, "told": 2**53 - 1}}
+    answer = await case.ask(case.member, "GET", f"/history/{request}?before={cursor(far)}")
+    assert (answer.status_code, answer.json()["dead_letters"], answer.json()["next"]) == (200, [], None)
+    # An honest place of one organisation opens nothing of another.
+    honest = cursor({"at": "2099-01-01T00:00:00Z", "id": "z"})
+    listed = await case.ask(case.stranger, "GET", f"/history?before={honest}&limit=200")
+    assert request not in listed.text
 
 
 async def test_one_requests_history_is_what_the_tables_say(case: Case) -> None:

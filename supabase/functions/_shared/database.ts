@@ -50,8 +50,10 @@ export function refusalOf(fault: Fault, status: number): Refusal {
   for (const [states, meaning, message] of BY_SQLSTATE) {
     if (states.test(code)) return new Refusal(meaning, message, { cause: fault });
   }
-  // Nothing answered, the connection or the schema is not there (yet), a limit of the server was met.
-  const away = /^(|08.{3}|53.{3}|57.{3}|PGRST00\d|PGRST20\d)$/.test(code) || !(status < 500) || status === 0;
+  // Nothing answered, the connection or the schema is not there (yet), a limit of the server was met, its disk is full (it reads
+  // only), somebody holds what is needed.
+  const away = /^(|08.{3}|25006|53.{3}|55P03|57.{3}|PGRST00\d|PGRST20\d)$/.test(code) || !(status < 500) ||
+    status === 0;
   if (away) return unavailable(fault);
   return new Refusal("internal", "Something went wrong here; it is in our log.", { cause: fault });
 }

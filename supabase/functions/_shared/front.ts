@@ -40,7 +40,7 @@ export function front(name: string, settings: Settings, routes: Routes): Handler
   const verify = verifier(settings);
 
   async function answered(request: Request): Promise<Answer & { headers?: Record<string, string> }> {
-    const url = new URL(request.url);
+    const url = addressOf(request);
     const { methods, id } = route(url.pathname);
     const allow = [...Object.keys(methods), "OPTIONS"].join(", ");
     if (request.method === "OPTIONS") return { status: 204, body: undefined, headers: { allow } };
@@ -90,6 +90,15 @@ export function front(name: string, settings: Settings, routes: Routes): Handler
       headers,
     });
   };
+}
+
+/** What no URL can be made of comes by a Host or a request line that no client sends. */
+function addressOf(request: Request): URL {
+  try {
+    return new URL(request.url);
+  } catch {
+    throw new Refusal("invalid", "The request's address is none.", { status: 400 });
+  }
 }
 
 function decoded(part: string): string {

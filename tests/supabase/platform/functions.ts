@@ -11,6 +11,6 @@ Deno.serve({
   port: Number(Deno.args[0] ?? 0),
   onListen: ({ port }) => console.log(JSON.stringify({ port })),
 }, (request) => {
-  const name = new URL(request.url).pathname.replace(/^\/functions\/v1(?=\/)/, "").split("/")[1];
+  const name = request.url.replace(/^https?:\/\/[^/]*/, "").replace(/^\/functions\/v1(?=\/)/, "").split(/[/?]/)[1];
   return Object.hasOwn(FUNCTIONS, name) ? FUNCTIONS[name].fetch(request) : new Response(null, { status: 404 });
 });
