@@ -32,6 +32,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
+from temporalio.exceptions import ApplicationError
 from temporalio.plugin import SimplePlugin
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
@@ -380,6 +381,10 @@ class Line(logging.Formatter):
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         said = "".join(f" {name}={self._shown(value)}" for name, value in self.facts(record).items())
         line = f"{at} {record.levelname} {record.getMessage()}{said}"
+        if record.exc_info and isinstance(error := record.exc_info[1], ApplicationError):
+            return (
+                f"{line} error={self._shown(error)}"  # raised on purpose, for the server to try again: where is no news
+            )
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
     def facts(self, record: logging.LogRecord) -> dict[str, object]:

@@ -48,8 +48,10 @@ class BatchCounts:
 
 MOST_KINDS = 8
 #: What tells two reasons of one kind apart: quoted and bracketed text, and numbers. An apostrophe in a word is no quote; a text in
-#: double quotes may hold others behind a backslash; what was clipped has no closing quote.
-_PARTICULAR = re.compile(r"""(?<!\w)'(?:.*?'(?!\w)|.*$)|"(?:\\.|[^"\\])*(?:"|\\?$)|\[[^\]]*\]|\d[\d,]*""", re.DOTALL)
+#: double quotes may hold others behind a backslash; what was clipped has no closing quote. UTF-8 is a name.
+_PARTICULAR = re.compile(
+    r"""(?<!\w)'(?:.*?'(?!\w)|.*$)|"(?:\\.|[^"\\])*(?:"|\\?$)|\[[^\]]*\]|(?<!UTF-)\d[\d,]*""", re.DOTALL
+)
 
 
 def kind_of_reason(reason: str, most: int = 80) -> str:

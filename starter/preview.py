@@ -201,11 +201,14 @@ def _lines(preview: Preview) -> list[str]:
     lines = [
         f"{preview.name}: {preview.accepted:,} operations in {summary.calls:,} calls, "
         f"{preview.merge_factor:,} operations a call; {summary.dead_letters:,} lines refused",
-        f"calls     {demand.calls['write']:,} writes, {reads:,} reads, {demand.look_ups:,} look-ups of sheets (reads)",
-        f"lanes     {demand.lanes:,}, over {demand.spreadsheets:,} spreadsheets and {len(demand.users):,} users ({users})",
-        f"expected  about {duration(preview.expected.seconds)} {preview.basis}",
-        f"          what takes longest: {preview.expected.because}",
     ]
+    if summary.calls:
+        lines += [
+            f"calls     {demand.calls['write']:,} writes, {reads:,} reads, {demand.look_ups:,} look-ups of sheets (reads)",
+            f"lanes     {demand.lanes:,}, over {demand.spreadsheets:,} spreadsheets and {len(demand.users):,} users ({users})",
+            f"expected  about {duration(preview.expected.seconds)} {preview.basis}",
+            f"          what takes longest: {preview.expected.because}",
+        ]
     lines += [f"refused   line {one['line']} ({one['id']}): {one['reason']}" for one in preview.problems]
     if summary.dead_letters > len(preview.problems):
         lines.append(f"          and {summary.dead_letters - len(preview.problems):,} lines more")

@@ -66,7 +66,11 @@ def test_problems_have_their_lines() -> None:
     assert [one["line"] for one in document["problems"]] == list(range(2, 22))
     assert document["problems"][0]["id"] == "o0"
     assert sorted(document["reasons"].values()) == [1, 1, 30]
+    nothing = ran("plan", "-", "--project", "p", "--user", "u", service=AWAY, stdin=lines(*bad)).out
+    assert "30 lines refused" in nothing
+    assert "expected" not in nothing, "where nothing is to be sent there is nothing to expect"
     shown = ran("plan", "-", "--project", "p", "--user", "u", service=AWAY, stdin=stdin).out
+    assert "expected  about" in shown
     assert "line 2 (o0): op must be append" in shown
     assert "and 12 lines more" in shown
     assert "30 × op must be append" in shown

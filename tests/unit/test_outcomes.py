@@ -14,6 +14,7 @@ from headgate.apis.sheets.titles import Sheet, Titles
 from headgate.message import SECOND_NS
 from headgate.messages.requests import BulkRequest, Form, PlannedBatch
 from headgate.outcomes import ZOMBIE_NS, BatchState, TitlesNeeded
+from headgate.results import kind_of_reason
 
 TITLES = Titles(sheets=(Sheet(sheet_id=7, title="Orders"),))
 REQUEST = BulkRequest(id="r", project="p", nonce="n", max_attempts=3)
@@ -492,3 +493,8 @@ def test_counts_leave_out_the_particulars_of_reasons() -> None:
     counts = state.counts()
     assert (counts.succeeded, counts.failed, counts.unprocessed) == (2, 2, 0)
     assert counts.reasons == {"Invalid requests….updateCells: no": 2}
+
+
+def test_a_name_with_a_number_is_no_particular() -> None:
+    sentence = "The line is not valid UTF-8; save the file as UTF-8."
+    assert kind_of_reason(sentence) == sentence

@@ -46,6 +46,9 @@ def test_bytes_a_byte_order_mark_and_nulls_are_taken() -> None:
 
 def test_a_huge_number_becomes_a_double() -> None:
     assert parse_line(line(values=[[10**30, 2**53]]), 1, "u").values == ((1e30, 2**53),)
+    assert parse_line(line(values=[[12345678901234567000, -(2**60)]]), 1, "u").values == (
+        (12345678901234567e3, -(2.0**60)),
+    )
 
 
 REFUSALS: dict[str, tuple[str | bytes, str]] = {
@@ -53,10 +56,18 @@ REFUSALS: dict[str, tuple[str | bytes, str]] = {
     "no object": ("[1]", "The line must be a JSON object"),
     "too deep": ("[" * 100_000, "nested too deeply"),
     "no UTF-8": (b'{"id": "\xff"}', "not valid UTF-8"),
-    "half a surrogate": (line(values=[["\ud800"]]), "not valid UTF-8"),
+    "half a surrogate": (
+        line(values=[["\ud800"]]),
+        "half a character (an escape such as \\ud83d alone), which is not valid UTF-8",
+    ),
     "a field twice": ('{"op": "read", "op": "read"}', "names 'op' twice"),
     "NaN": ('{"op": "append", "values": [[NaN]]}', "holds NaN"),
     "infinity": ('{"op":"append","spreadsheet":"S","range":"A:A","values":[[1e999]]}', "too large for Sheets"),
+    "an id that a double cannot hold": (
+        line(values=[["x"], [2**53 + 1]]),
+        "in row 2 has more digits than Sheets keeps",
+    ),
+    "a negative one": (line(values=[[-12345678901234567890]]), "in row 1 has more digits than Sheets keeps"),
     "too many digits": ('{"values": [[' + "1" * 5000 + "]]}", "too many digits"),
     "no op": ('{"spreadsheet": "S"}', "op is missing"),
     "an unknown op": (line(op="delete"), "op must be append, update"),

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from temporalio.exceptions import ApplicationError
 
 from tests.eventually import eventually
 from worker import Line, Supervisor
@@ -154,6 +155,17 @@ def test_a_line_has_a_constant_message_and_its_facts() -> None:
     assert Line().format(record) == (
         r'1970-01-01T00:00:00.000+00:00 INFO Call sent batch=b-1 why="a reason\nof two lines"'
     )
+
+
+def test_what_is_raised_for_another_attempt_is_a_line_and_a_defect_has_its_traceback() -> None:
+    def logged(error: Exception) -> str:
+        found = {"msg": "Activity failed", "levelname": "WARNING", "exc_info": (type(error), error, None)}
+        return Line().format(logging.makeLogRecord(found))
+
+    assert logged(ApplicationError("the API\nfails", type="Again")).endswith(
+        r'Activity failed error="Again: the API\nfails"'
+    )
+    assert logged(ZeroDivisionError()).endswith("\nZeroDivisionError")
 
 
 async def test_a_role_waits_for_a_server_that_is_away_and_still_ends_when_asked() -> None:

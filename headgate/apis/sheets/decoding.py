@@ -25,8 +25,12 @@ def decode(text: str | bytes) -> dict[str, object]:
         fields = _DECODER.decode(text.removeprefix("\ufeff"))
         if "\\u" in text or not text.isascii():
             json.dumps(fields, ensure_ascii=False).encode("utf-8")
-    except UnicodeError:
+    except UnicodeDecodeError:
         raise InvalidOperation("The line is not valid UTF-8; save the file as UTF-8.") from None
+    except UnicodeEncodeError:
+        raise InvalidOperation(
+            "The line holds half a character (an escape such as \\ud83d alone), which is not valid UTF-8; complete it."
+        ) from None
     except json.JSONDecodeError as error:
         raise InvalidOperation(f"The line is not JSON: {error.msg} at character {error.pos + 1}; correct it.") from None
     except RecursionError:

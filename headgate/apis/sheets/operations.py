@@ -2,7 +2,7 @@
 
 1. A line that is refused costs no quota; its sentence says what to do, and never shows a library's own error text.
 2. What is accepted has its defaults filled in: id (the line's number), user, input, major dimension.
-3. Numbers that a double cannot hold exactly become doubles; NaN and Infinity are refused.
+3. Large numbers become doubles if they keep all their digits; those that would not, NaN and Infinity are refused.
 
 Source: design section 5; limits from reference/sheets.md section 1.4.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Any, Literal, get_args
 
@@ -63,9 +64,12 @@ def _cell(cell: object, row: int) -> Cell:
         if -EXACT <= cell <= EXACT:
             return cell
         try:
-            return float(cell)
+            double = float(cell)
         except OverflowError:
             raise ValueError(f"a number in row {row} is too large for Sheets; write it as text") from None
+        if double != cell and Decimal(repr(double)) != cell:  # other programs print a double with its shortest digits
+            raise ValueError(f"a number in row {row} has more digits than Sheets keeps; write it as text")
+        return double
     if isinstance(cell, float):
         if math.isfinite(cell):
             return cell
