@@ -45,6 +45,17 @@ def postgres() -> Iterator[Postgres]:
     pytest.skip("; ".join(missing))
 
 
+@pytest.fixture(scope="module", params=[15, 17])
+def each_postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """A server of the module's own, whose tests run on both: 15 is an old project, where what is made in `public` is
+    everybody's; 17 is a new one."""
+    try:
+        with Postgres(request.param, old_project=request.param == 15) as server:
+            yield server
+    except Unavailable as unavailable:
+        pytest.skip(str(unavailable))
+
+
 @pytest.fixture
 def database(postgres: Postgres) -> Iterator[Database]:
     """A database of the test's own."""

@@ -1,4 +1,4 @@
-"""Many at once at the front door: threads with a connection each, against the promises of the triggers.
+"""Many at once at the front door, on 15 and on 17: threads with a connection each, against the promises of the triggers.
 
 The order of commits is read from the write-ahead log by logical decoding, which the triggers know nothing of.
 """
@@ -20,8 +20,14 @@ import pytest
 
 from tests.supabase.conftest import Database
 from tests.supabase.platform import seed
+from tests.supabase.platform.postgres import Postgres
 
 THREADS = 8
+
+
+@pytest.fixture(scope="module")
+def postgres(each_postgres: Postgres) -> Postgres:
+    return each_postgres
 
 
 def _at_once(database: Database, work: Callable[[int, psycopg.Connection[Any]], object]) -> list[object]:
@@ -189,8 +195,9 @@ def test_no_member_uses_up_the_budget_of_all_however_many_calls_at_once(
         made[result[0]] += result[1]
     refilled = (time.monotonic() - began) * 20 / 60 + 1
     assert set(states) == {"PT429"}
-    assert 12 <= made[greedy] <= 12 + refilled
-    assert 8 <= made[other] <= 8 + refilled
+    assert made[greedy] <= 12 + refilled
+    assert made[other] >= 8
+    assert 20 <= made.total() <= 20 + refilled
 
 
 def test_of_admins_who_leave_at_once_one_stays(database: Database, owner: psycopg.Connection[Any]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -18,16 +17,9 @@ from tests.supabase.database import assertions, prove, supabase, tap_files
 from tests.supabase.platform.postgres import Postgres, Unavailable, apply_migrations, migrations
 
 
-@pytest.fixture(scope="module", params=[15, 17])
-def server(request: pytest.FixtureRequest) -> Iterator[Postgres]:
-    try:
-        started = Postgres(request.param, old_project=request.param == 15).__enter__()
-    except Unavailable as unavailable:
-        pytest.skip(str(unavailable))
-    try:
-        yield started
-    finally:
-        started.__exit__()
+@pytest.fixture(scope="module")
+def server(each_postgres: Postgres) -> Postgres:
+    return each_postgres
 
 
 @pytest.fixture(scope="module")

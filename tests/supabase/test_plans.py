@@ -1,4 +1,4 @@
-"""How the policies find their rows: by index, for one member among a hundred thousand requests of a thousand organisations.
+"""How the policies find their rows, on 15 and on 17: by index, for one member among a hundred thousand requests of a thousand organisations.
 
 A Seq Scan is allowed of what is empty, such as the partitions of other months.
 """
@@ -49,6 +49,11 @@ QUERIES = {
     "my organisations": "select * from organisations",
     "who is in them": "select * from memberships",
 }
+
+
+@pytest.fixture(scope="module")
+def postgres(each_postgres: Postgres) -> Postgres:
+    return each_postgres
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
 
 from tests.eventually import eventually
 from tests.supabase.platform import seed
-from tests.supabase.platform.postgres import Postgres, Unavailable
+from tests.supabase.platform.postgres import Postgres
 from tests.supabase.platform.relay import Relay
 from tests.supabase.platform.tokens import SigningKey
 from tests.supabase.platform.wire import ARRAYS, OBJECTS, SERVER_BROADCAST
@@ -25,13 +25,9 @@ KEY = SigningKey("a secret of thirty-two characters, or more")
 PRIVATE: Any = {"config": {"private": True, "broadcast": {"ack": False, "self": False}, "presence": None}}
 
 
-@pytest.fixture(scope="module", params=[15, 17])
-def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
-    try:
-        with Postgres(request.param) as server:
-            yield server
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+@pytest.fixture(scope="module")
+def postgres(each_postgres: Postgres) -> Postgres:
+    return each_postgres
 
 
 class Site:
