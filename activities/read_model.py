@@ -4,13 +4,15 @@
    late, in any order and from any process.
 2. A row is not written twice within `ROW_EVERY`, whoever wrote it last. What came too early is told to whoever wrote it.
 3. A row that is missing was deleted, and stays so; but a retry, which no client inserted, gets a row by its first projection.
-4. Everything is written by COPY into a table of the session, then one statement. That works behind a pooler of transactions too.
+4. Everything is written by COPY into a table of the session, then one statement. That works behind a pooler of transactions too,
+   where another release's tables may lie in the session that one gets.
 5. No error says more than a sentence without secrets. What is wrong with one row fails that row alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -75,17 +77,23 @@ _COLUMNS: Final = {
 _LETTERS: Final = {"line": "integer", "operation_id": "text", "reason": "text", "applied": "text"}
 
 
-def _table(name: str, columns: dict[str, str]) -> str:
-    fields = ", ".join(f"{column} {kind}" for column, kind in columns.items())
-    return f"create temporary table if not exists {name} ({fields}) on commit delete rows"
+class _Staged:
+    """A table of the session, named after its columns as well: one that another release left there is never taken for it."""
+
+    def __init__(self, name: str, columns: dict[str, str]) -> None:
+        fields = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+        self.table = f"pg_temp.{name}_{hashlib.sha256(fields.encode()).hexdigest()[:8]}"
+        self.create = f"create temporary table if not exists {self.table} ({fields}) on commit delete rows"
 
 
+_PROJECTED: Final = _Staged("projected", _COLUMNS)
+_PROJECTED_LETTERS: Final = _Staged("projected_letters", _LETTERS)
 _inserted = ["id", "organisation_id", *_SHOWN, *_KEPT, *_NEW]
 _updated = [f"{c} = excluded.{c}" for c in _SHOWN] + [f"{c} = coalesce(excluded.{c}, r.{c})" for c in _KEPT]
 _PROJECT: Final = f"""
 insert into public.bulk_requests as r ({", ".join(_inserted)}, created_by)
 select {", ".join(f"p.{column}" for column in _inserted)}, parent.created_by
-from pg_temp.projected p
+from {_PROJECTED.table} p
 left join public.bulk_requests known on known.id = p.id
 left join public.bulk_requests parent on parent.id = p.parent and parent.organisation_id = p.organisation_id
 where case when known.id is null then parent.id is not null else known.version < p.version end
@@ -96,15 +104,15 @@ where r.version < excluded.version and r.organisation_id = excluded.organisation
 returning r.id
 """
 #: What was not written and is still news: whose row has a lower version, because it was written a moment ago.
-_EARLY: Final = """
-select p.id from pg_temp.projected p
+_EARLY: Final = f"""
+select p.id from {_PROJECTED.table} p
 join public.bulk_requests r on r.id = p.id and r.organisation_id = p.organisation_id
 where r.version < p.version
 """
-_ADD_LETTERS: Final = """
+_ADD_LETTERS: Final = f"""
 insert into public.dead_letters (submitted_at, request_id, organisation_id, line, operation_id, reason, applied)
 select %(at)s, %(request)s, %(organisation)s, line, operation_id, reason, applied
-from pg_temp.projected_letters
+from {_PROJECTED_LETTERS.table}
 where exists (select from public.bulk_requests r where r.id in (%(request)s, %(parent)s) and r.organisation_id = %(organisation)s)
 on conflict do nothing
 """
@@ -170,7 +178,7 @@ class ReadModel:
         }
         try:
             async with self._transaction() as cursor:
-                await _fill(cursor, "projected_letters", _LETTERS, letters)
+                await _fill(cursor, _PROJECTED_LETTERS, letters)
                 await cursor.execute(_ADD_LETTERS, facts)
         except ROWS_FAULT as error:
             raise NotProjected(f"the dead letters of {request.id} were refused: {self._database.said(error)}") from None
@@ -184,7 +192,7 @@ class ReadModel:
 
     async def _write(self, rows: Sequence[tuple[Any, ...]]) -> frozenset[str]:
         async with self._transaction() as cursor:
-            await _fill(cursor, "projected", _COLUMNS, rows)
+            await _fill(cursor, _PROJECTED, rows)
             await cursor.execute(_PROJECT, [self._row_every])
             if cursor.rowcount == len(rows):
                 return frozenset()
@@ -217,11 +225,9 @@ class ReadModel:
                 raise
 
 
-async def _fill(
-    cursor: psycopg.AsyncCursor[Any], table: str, columns: dict[str, str], rows: Sequence[tuple[Any, ...]]
-) -> None:
-    await cursor.execute(_table(table, columns))
-    async with cursor.copy(f"copy pg_temp.{table} from stdin") as copy:
+async def _fill(cursor: psycopg.AsyncCursor[Any], staged: _Staged, rows: Sequence[tuple[Any, ...]]) -> None:
+    await cursor.execute(staged.create)
+    async with cursor.copy(f"copy {staged.table} from stdin") as copy:
         for row in rows:
             await copy.write_row(row)
 

@@ -18,6 +18,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities import projections as module
+from activities import read_model
 from activities.layout import input_path
 from activities.plan import PlanActivities
 from activities.projections import ProjectionActivities
@@ -195,6 +196,26 @@ async def test_letters_are_added_once(door: FrontDoor, model: ReadModel) -> None
     with door.connect() as connection:
         found = connection.execute("select distinct organisation_id, submitted_at from public.dead_letters").fetchall()
     assert found == [{"organisation_id": door.organisation, "submitted_at": door.row(request_id)["created_at"]}]
+
+
+async def test_what_another_release_left_in_the_session_is_not_in_the_way(door: FrontDoor, model: ReadModel) -> None:
+    """As behind a pooler of transactions, where whoever comes gets a session that others had."""
+    request_id, at_ns = door.row_for()
+    await model.reach()
+    session = model._connection
+    assert session is not None
+    for name, columns in (("projected", read_model._COLUMNS), ("projected_letters", read_model._LETTERS)):
+        for other in ({**columns, "later": "text"}, dict(list(columns.items())[1:]), dict.fromkeys(columns, "bytea")):
+            await session.execute(read_model._Staged(name, other).create.encode())
+        # What releases called them before.
+        await session.execute(f"create temporary table {name} (x integer) on commit delete rows".encode())
+    await session.commit()
+    one = told(door, request_id, 1, submitted_at_ns=at_ns)
+    assert (await write(model, one)).refused == {}
+    await model.add_letters(one.request, [Letter(1, "o", "gone", "no")])
+    assert model._connection is session
+    assert door.row(request_id)["version"] == 1
+    assert door.letters(request_id) == {Letter(1, "o", "gone", "no")}
 
 
 async def test_a_deleted_request_leaves_no_letters(door: FrontDoor, model: ReadModel) -> None:
