@@ -247,7 +247,9 @@ class AskingMachine(RuleBasedStateMachine):
         for grant in self.to_holder:
             self.holder.takes(grant)
         self.to_holder.clear()
-        until = self.holder.now + (62 if self.unsure else 1) * SECOND_NS + 1
+        # To a limiter that has begun anew, and whose first grant has not come, tokens are handed back in vain.
+        strangers = self.holder.asking.seen.epoch not in (0, self.limiter.epoch)
+        until = self.holder.now + (62 if self.unsure or strangers else 1) * SECOND_NS + 1
         while True:
             for said in [*self.to_limiter, *self.holder.step()]:
                 self.limiter.hear(self.holder.now, said)
