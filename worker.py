@@ -276,6 +276,7 @@ async def unless(asked: asyncio.Event, work: Awaitable[T]) -> T | None:
         return None
     finally:
         waiting.cancel()
+        working.cancel()  # where this was cancelled itself
 
 
 def end_with_owner() -> None:

@@ -1,12 +1,9 @@
-"""What the inbox's rows mean, and what comes of what happened to one. No clock, no database, no Temporal.
+"""What the rows of the inbox mean: a request that is to be started, a command that is to be told. No clock, no database.
 
 1. A start becomes a `BulkRequest` whose project, users, owner and input come from what the operator and the database hold,
-   never from the row's sender. What cannot become one is rejected at once, in a sentence for whoever submitted it.
-   What Temporal has from an earlier try is started, whatever would be wrong with it now.
-2. Nobody there is not an attempt: while Temporal or the store cannot be reached a row waits, longer the older it is.
-3. Whatever else goes wrong is an attempt. After `MOST_ATTEMPTS` the row is given up, so that no row is tried for ever.
-4. A command that no worker heard is recorded in Temporal and carried; what came of it is asked for until it is known.
-5. A command ends as accepted, refused or failed, and always says in a sentence why.
+   never from the row's sender. What cannot become one is a sentence for whoever submitted it.
+2. The same row becomes the same request, so that what Temporal has from an earlier try can be told.
+3. A command's id and its place are those of its row, whatever its sender wrote.
 """
 
 from __future__ import annotations
@@ -16,33 +13,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final, cast, get_args
 
 from pydantic import ValidationError
 
-from headgate.errors import InvalidRequest, Unreachable
+from headgate.errors import InvalidRequest
 from headgate.message import SECOND_NS
 from headgate.messages.requests import BulkRequest
-from headgate.messages.views import Control, OperationCounts, ProgressView
-from headgate.messages.words import NAME_PATTERN, State
-from headgate.steering import Command, NotDone, Refused
+from headgate.messages.views import Control
+from headgate.messages.words import NAME_PATTERN
+from headgate.steering import Command
 from headgate.wording import words
 
-MOST_ATTEMPTS: Final = 5
-SHORTEST_PAUSE_S: Final = 1.0
-LONGEST_PAUSE_S: Final = 60.0
-#: Of Temporal's absence all rows are told by few of them: those go on soon after it.
-LONGEST_OUTAGE_S: Final = 10.0
-#: A row of this age waits a quarter of it before it is tried again.
-_SHARE_OF_AGE: Final = 0.25
-#: So many commands in a row that no worker heard say that none runs.
-SILENT_AFTER: Final = 3
-OVER: Final = frozenset({"completed", "cancelled", "failed"})
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-
-
-# What a row means
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,160 +155,3 @@ def control(row: Row) -> tuple[Command, Control]:
         sequence=max(row.sequence, 0),
     )
     return cast(Command, row.kind), said
-
-
-# What comes of it
-
-
-def untold(why: str) -> Answered:
-    """Of a command that was recorded and cannot be told of any more."""
-    return Answered("accepted", f"recorded; whether it took effect nobody can say any more: {why}")
-
-
-class Away(Unreachable):
-    """Temporal cannot be reached."""
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """Temporal holds the request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What came of a command, in a sentence; not `heard`: it is recorded, and asked about again."""
-
-    status: Literal["accepted", "refused", "failed"]
-    sentence: str
-    heard: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """The request is over before it began: `why` is for whoever submitted it."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """There is nothing to do, and nobody to tell."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """It is tried again after the pause; `counted` as an attempt, or not, where somebody was away."""
-
-    pause_s: float
-    counted: bool
-    why: str
-
-
-Outcome = Started | Answered | Rejected | Dropped | Later
-
-
-def after(row: Row, error: Exception, said: str) -> Outcome:
-    """What comes of a row that ended in an error; `said` is the error without secrets, for operators."""
-    if isinstance(error, Unreachable):
-        longest = LONGEST_OUTAGE_S if isinstance(error, Away) else LONGEST_PAUSE_S
-        return Later(min(patience(row.age_s), longest), counted=False, why=said)
-    start = row.kind == "start"
-    if isinstance(error, InvalidRequest):
-        return Rejected(said) if start else Answered("failed", said)
-    if isinstance(error, Refused) and not start:
-        return Answered("refused", said)
-    if isinstance(error, NotDone) and not start:
-        return Answered("failed", said)
-    tried = row.attempts + 1
-    if tried < MOST_ATTEMPTS:
-        return Later(min(2.0**tried, LONGEST_PAUSE_S), counted=True, why=said)
-    sentence = f"given up after {tried} attempts: the bridge's log says why, ask the operator"
-    if row.recorded:
-        return Dropped(sentence)  # its person knows that it is recorded, and that stays true
-    return Rejected(sentence) if start else Answered("failed", sentence)
-
-
-def patience(age_s: float) -> float:
-    """How long (s) a row of this age waits for what cannot be reached."""
-    return min(max(_SHARE_OF_AGE * age_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
-
-
-@dataclass(slots=True)
-class Outage:
-    """Whether something can be reached, as far as is known. All times in seconds of one clock.
-
-    While it cannot, whoever needs it tries again after pauses that double from `shortest_s` to `longest_s`.
-    """
-
-    shortest_s: float = 0.5
-    longest_s: float = LONGEST_OUTAGE_S
-    until: float = 0.0
-    pause_s: float = 0.0
-
-    def met(self, now: float) -> bool:
-        """It could not be reached. True where that is news."""
-        news = not self.pause_s
-        if news or now >= self.until:  # several that went at once have met one outage
-            self.pause_s = min(max(2 * self.pause_s, self.shortest_s), self.longest_s)
-            self.until = now + self.pause_s
-        return news
-
-    def passed(self) -> bool:
-        """It could be reached. True where that is news."""
-        news = bool(self.pause_s)
-        self.until = self.pause_s = 0.0
-        return news
-
-    def left_s(self, now: float) -> float:
-        """How long nobody need try."""
-        return max(0.0, self.until - now)
-
-
-@dataclass(slots=True)
-class Silence:
-    """Whether workers answer commands. Where none does, the next one is not waited for as long: it is recorded all the same."""
-
-    unheard: int = 0
-
-    def met(self, *, heard: bool) -> None:
-        """One more command was heard, or was not."""
-        self.unheard = 0 if heard else self.unheard + 1
-
-    def answer_within_s(self, usual_s: float) -> float:
-        """How long to wait for an answer."""
-        return usual_s if self.unheard < SILENT_AFTER else usual_s / 10
-
-
-# What is said of a request that is open here and over in Temporal
-
-#: Temporal's word for how a run ended -> what its people are told.
-_ENDED: Final[Mapping[str, str]] = {
-    "TERMINATED": "it was terminated by an operator: what was sent stays, the results say what is known",
-    "TIMED_OUT": "it ran longer than it may: what was sent stays, the results say what is known",
-    "FAILED": "it failed by a defect: what was sent stays, the results say what is known",
-    "CANCELED": "it was cancelled from outside: what was sent stays, the results say what is known",
-}
-UNKNOWN: Final = "Temporal knows nothing of it: it was never started there, or ended longer ago than is kept"
-UNTOLD: Final = "how it ended was told late: Temporal says it, the results say what became of each operation"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a request ended that could not say so itself, and what it counted last, where that is known."""
-
-    status: State
-    why: str
-    counts: OperationCounts | None = None
-
-
-def ended(status: str | None, last_word: ProgressView | None = None) -> Ended | None:
-    """What is recorded of a request by Temporal's status of it (None: it knows none); None where the request runs."""
-    if status is None:
-        return Ended("failed", UNKNOWN)
-    if status == "COMPLETED" and last_word is not None:
-        return Ended(last_word.state if last_word.state in OVER else "failed", UNTOLD, last_word.operations)
-    if status in _ENDED:
-        return Ended("cancelled" if status == "CANCELED" else "failed", _ENDED[status])
-    return None

@@ -1,11 +1,14 @@
-"""What `headgate bridge` is made of, by its settings and flags, and what it says."""
+"""What `headgate bridge` is made of, by its settings and flags; what it says; and how its process ends."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
+import signal
 import socket
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,7 +17,7 @@ from activities.store import Store
 from headgate import senders
 from headgate.databases import EXAMPLE
 from headgate.errors import InvalidRequest
-from starter.bridge import Bridge, Pace, until_told
+from starter.bridge import Bridge, Pace
 from starter.carrying import Carrier
 from starter.connection import connect
 from starter.leftover_uploads import removing_leftover_uploads
@@ -68,3 +71,26 @@ async def bridge(surroundings: Surroundings, wishes: Wishes) -> None:
     logging.getLogger("headgate.bridge").info("Bridge ended", extra=dict(made.counts))
     if wishes.once and wishes.as_json:
         surroundings.answer(dict(made.counts))
+
+
+async def until_told(bridge: Bridge, *, once: bool) -> None:
+    """The bridge's work, in a process that SIGTERM or SIGINT end in good order, and a second SIGINT at once."""
+    loop = asyncio.get_running_loop()
+    work = asyncio.ensure_future(bridge.drain() if once else bridge.run())
+    interrupts = 0
+
+    def interrupted() -> None:
+        nonlocal interrupts
+        interrupts += 1
+        bridge.end()
+        if interrupts > 1:
+            work.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, bridge.end)
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    try:
+        with suppress(asyncio.CancelledError):  # what was under way is undone, and done again by whoever comes next
+            await work
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        loop.remove_signal_handler(signal.SIGINT)

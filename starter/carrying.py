@@ -16,25 +16,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.store import Store
 from activities.submission import store_input
+from headgate.absence import Away, Silence
+from headgate.ended_requests import OVER, Ended, ended
 from headgate.errors import HeadgateError, InvalidRequest, Unreachable
-from headgate.inbox import (
-    OVER,
-    Answered,
-    Asked,
-    Away,
-    Dropped,
-    Ended,
-    Outcome,
-    Row,
-    Silence,
-    Started,
-    bulk_request,
-    control,
-    ended,
-    is_of,
-    untold,
-)
+from headgate.inbox import Asked, Row, bulk_request, control, is_of
 from headgate.inbox import inline_input as checked_input
+from headgate.inbox_outcomes import Answered, Dropped, Outcome, Started, untold
 from headgate.messages.views import ProgressView
 from headgate.messages.words import State
 from headgate.retries import said as sentence_of

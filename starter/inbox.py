@@ -16,7 +16,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from headgate.databases import Database
-from headgate.inbox import Answered, Asked, Dropped, Ended, Later, Outcome, Rejected, Row, Started
+from headgate.ended_requests import Ended
+from headgate.inbox import Asked, Row
+from headgate.inbox_outcomes import Answered, Dropped, Later, Outcome, Rejected, Started
 
 CHANNEL: Final = "headgate_inbox"
 CONNECT_WITHIN_S: Final = 10

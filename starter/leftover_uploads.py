@@ -18,9 +18,9 @@ from typing import Final
 import psycopg
 
 from activities.store import Store
+from headgate.absence import Outage
 from headgate.databases import Database
 from headgate.errors import Unreachable
-from headgate.inbox import Outage
 from headgate.settings import Settings
 from starter.inbox import connect
 

@@ -14,7 +14,8 @@ import pytest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from headgate.inbox import Asked, Outcome
+from headgate.inbox import Asked
+from headgate.inbox_outcomes import Outcome
 from starter.carrying import Carrier
 from starter.connection import connect
 from starter.devserver import DevServer

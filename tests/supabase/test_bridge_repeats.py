@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 from temporalio.client import Client
 
-from headgate.inbox import Asked, Outcome
+from headgate.inbox import Asked
+from headgate.inbox_outcomes import Outcome
 from starter.carrying import Carrier
 from tests.eventually import eventually
 from tests.supabase.front_door import LINE, FrontDoor, started

@@ -13,7 +13,8 @@ from temporalio.client import Client, Interceptor, OutboundInterceptor, StartWor
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from headgate.inbox import Asked, Outcome
+from headgate.inbox import Asked
+from headgate.inbox_outcomes import Outcome
 from starter.bridge import Bell
 from starter.carrying import Carrier
 from starter.doctor import inbox_finding

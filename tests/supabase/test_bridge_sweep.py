@@ -8,10 +8,10 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from headgate.inbox import UNKNOWN, UNTOLD
+from headgate.ended_requests import UNKNOWN, UNTOLD
 from headgate.messages.views import Control, ProgressView
-from starter.bridge import Bridge, Pace
 from starter.carrying import Carrier
+from starter.sweeping import sweep
 from tests.conftest import StartServer
 from tests.eventually import eventually
 from tests.integration.stack import running_stack
@@ -55,11 +55,11 @@ async def test_requests_that_ended_without_a_word_are_ended(
         await door.sql("update private.inbox set done_at = now() where request_id = %s", unknown)
         before = await door.sql("select * from public.bulk_requests order by id")
 
-        assert await Bridge(door.inbox, carrier, Pace(stale_s=3600)).sweep() == ""
+        assert await sweep(door.inbox, carrier, 3600) == ""
         assert await door.sql("select * from public.bulk_requests order by id") == before, "all were heard of just now"
 
         for _ in range(2):  # the second time changes nothing
-            assert await Bridge(door.inbox, carrier, Pace(stale_s=0)).sweep() == ""
+            assert await sweep(door.inbox, carrier, 0) == ""
         ends = {terminated: ("failed", "terminated"), unknown: ("failed", UNKNOWN), completed: ("completed", UNTOLD)}
         for request_id, (status, why) in ends.items():
             row = await door.request(request_id)

@@ -10,31 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate import inbox
+from headgate.absence import LONGEST_OUTAGE_S, SILENT_AFTER, Away, Outage, Silence
+from headgate.ended_requests import OVER, UNKNOWN, Ended, ended
 from headgate.errors import HeadgateError, InvalidRequest, NoReply, Unreachable
-from headgate.inbox import (
-    LONGEST_OUTAGE_S,
-    LONGEST_PAUSE_S,
-    MOST_ATTEMPTS,
-    OVER,
-    UNKNOWN,
-    Answered,
-    Asked,
-    Away,
-    Dropped,
-    Ended,
-    Later,
-    Outage,
-    Rejected,
-    Row,
-    Silence,
-    after,
-    bulk_request,
-    control,
-    ended,
-    inline_input,
-    patience,
-)
+from headgate.inbox import Asked, Row, bulk_request, control, inline_input
+from headgate.inbox_outcomes import LONGEST_PAUSE_S, MOST_ATTEMPTS, Answered, Dropped, Later, Rejected, after, patience
 from headgate.messages.views import CallCounts, OperationCounts, ProgressView
 from headgate.steering import NotDone, Refused
 
@@ -265,7 +245,7 @@ def test_several_that_went_at_once_met_one_outage() -> None:
 
 def test_nobody_is_waited_for_where_nobody_answers() -> None:
     silence = Silence()
-    for _ in range(inbox.SILENT_AFTER):
+    for _ in range(SILENT_AFTER):
         assert silence.answer_within_s(5) == 5
         silence.met(heard=False)
     assert silence.answer_within_s(5) == 0.5
