@@ -74,7 +74,7 @@ def _answer(limiter: Limiter, now: int, booking: Booking) -> BookingAnswer:
 
 
 def _place(limiter: Limiter, soonest: int, booking: Booking) -> Place:
-    served = served_as(booking.priority, degraded=booking.fairness_key in limiter.ranks.degraded, aged=False)
+    served = served_as(booking.priority, degraded=booking.fairness_key in limiter.ranks.degraded, floors=None)
     soonest = max(soonest, limiter.quiet_until_ns)
     return limiter.bookings.take(soonest, booking, served, limiter.turns(booking.kind))
 

@@ -82,9 +82,11 @@ def dump(limiter: Limiter) -> LimiterCheckpoint:
     )
 
 
-def restore(saved: LimiterCheckpoint) -> Limiter:
-    """The limiter that was dumped."""
-    limiter = Limiter(saved.settings, saved.epoch, saved.quiet_until_ns, saved.grants)
+def restore(saved: LimiterCheckpoint, *, raises_to_a_floor: bool = True) -> Limiter:
+    """The limiter that was dumped; `raises_to_a_floor` as that of `Limiter`."""
+    limiter = Limiter(
+        saved.settings, saved.epoch, saved.quiet_until_ns, saved.grants, raises_to_a_floor=raises_to_a_floor
+    )
     limiter.granted, limiter.returned, limiter.paused_by = saved.granted, saved.returned, saved.paused_by
     limiter.counted_ns, limiter.leads = saved.counted_ns, dict(saved.leads)
     rows, health, buckets = unpack(saved.packed), limiter.health, limiter.buckets

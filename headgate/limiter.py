@@ -46,7 +46,10 @@ LONGEST_LEAD_NS = 500_000_000
 
 @dataclass(slots=True)
 class Limiter:
-    """The limiter of one API and project. `epoch` is the start of its first run (ns): a larger one is newer."""
+    """The limiter of one API and project. `epoch` is the start of its first run (ns): a larger one is newer.
+
+    `raises_to_a_floor` and `told_before` are other in runs of earlier releases, which have to be replayed.
+    """
 
     settings: LimiterSettings
     epoch: int
@@ -62,6 +65,7 @@ class Limiter:
     leads: dict[str, int] = field(default_factory=dict)
     barred: dict[str, Why] = field(default_factory=dict)
     told_before: ToldBefore | None = None
+    raises_to_a_floor: bool = True
     buckets: Buckets = field(init=False)
     lines: dict[Kind, Line] = field(init=False)
     health: Health = field(init=False)
@@ -77,11 +81,9 @@ class Limiter:
         self.health = Health(self.buckets)
         self.bookings = Bookings(self.buckets, self.recheck)
         self.lines = {kind: Line(kind, self.buckets, self._no_turns(kind), self.queue) for kind in KINDS}
-        self.ranks = Ranks(self.settings, self.waiters, self.lines)
+        self.ranks = Ranks(self.settings, self.waiters, self.lines, self.raises_to_a_floor)
         reads, writes = self.lines["read"].parking, self.lines["write"].parking
         reads.other, writes.other = writes, reads
-
-    # --- what holders say ---------------------------------------------------------------------------------------------
 
     def request(self, now: int, said: TokenRequest) -> bool:
         """Take a holder's demand; True if it deserves a round at once: a first demand or a control change."""
@@ -158,8 +160,6 @@ class Limiter:
         for booking_id in list(self.bookings.places):
             self.bookings.drop(booking_id, self.turns)
 
-    # --- what goes out ------------------------------------------------------------------------------------------------
-
     def grant(self, now: int) -> dict[str, Fresh]:
         """One round: tokens in [now + lead, now + horizon] for whoever is next, one lease a holder."""
         self.expire(now)
@@ -218,8 +218,6 @@ class Limiter:
     def view(self, project: str, now: int) -> LimiterView:
         """What a person may see of the limiter."""
         return view(self, project, now)
-
-    # --- the books ----------------------------------------------------------------------------------------------------
 
     def enrol(self, waiter: Waiter) -> None:
         """Take a holder into the books; its lanes want nothing yet."""

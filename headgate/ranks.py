@@ -2,7 +2,7 @@
 
 Rules:
 
-1. A holder that has wanted a call for `age_after` without getting one is served one class higher, until it gets one.
+1. A holder that has wanted a call for `age_after` without getting one is served in a higher class, until it gets one.
 2. An owner beyond its urgent budget is served as normal until it is back inside; it is never refused.
 3. A holder's lanes stand in the line of the class that it is served in, and move whenever that changes.
 
@@ -17,20 +17,25 @@ from heapq import heappop, heappush
 from headgate.line import Line
 from headgate.messages.tokens import LimiterSettings, TokenRequest
 from headgate.messages.words import Kind, Priority
-from headgate.ordering import LEAST_WEIGHT, Budget, served_as
+from headgate.ordering import CLASSES, LEAST_WEIGHT, Budget, served_as
 from headgate.waiting import Lane, Waiter
 
 #: Raising a holder moves its lanes: thousands that fall due at one instant must not stall a round.
 RAISED_AT_ONCE = 64
+ANY_FLOORS: dict[Priority, float] = dict.fromkeys(CLASSES, 1.0)
 
 
 @dataclass(slots=True)
 class Ranks:
-    """The ranks of the limiter's waiters, by holder; `degraded` owners and until when, and the urgent calls that they have `spent`."""
+    """The ranks of the limiter's waiters, by holder; `degraded` owners and until when, and the urgent calls that they have `spent`.
+
+    Without `raises_to_a_floor` whoever has waited is raised by one class, whatever that one's floor (`Limiter`).
+    """
 
     settings: LimiterSettings
     waiters: dict[str, Waiter]
     lines: dict[Kind, Line]
+    raises_to_a_floor: bool = True
     degraded: dict[str, int] = field(default_factory=dict)
     spent: dict[str, Budget] = field(default_factory=dict)
     _due: list[tuple[int, str]] = field(default_factory=list)
@@ -62,6 +67,8 @@ class Ranks:
         """Another age or budget acts at once."""
         self.settings = settings
         for waiter in self.waiters.values():
+            if waiter.aged:
+                self._reclass(waiter)
             if waiter.wants():
                 self.hungry(waiter, waiter.hungry_ns)
         for budget in self.spent.values():
@@ -136,7 +143,10 @@ class Ranks:
     # --- moving -------------------------------------------------------------------------------------------------------
 
     def _served_as(self, waiter: Waiter) -> Priority:
-        return served_as(waiter.priority, degraded=waiter.key in self.degraded, aged=waiter.aged)
+        floors = None
+        if waiter.aged:
+            floors = self.settings.floors if self.raises_to_a_floor else ANY_FLOORS
+        return served_as(waiter.priority, degraded=waiter.key in self.degraded, floors=floors)
 
     def _withdraw(self, waiter: Waiter) -> list[tuple[Lane, int]]:
         wanted = [(lane, lane.calls) for lane in waiter.lanes.values() if lane.calls > 0]

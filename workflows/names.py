@@ -19,7 +19,8 @@ RETRY_TYPE: Final = "RetryWorkflow"
 #: What a run does that those of earlier releases did not, and their histories would not replay: whoever starts one says it.
 #: 1: a request indexes a new priority at once; a limiter tells holders what their retries wait for.
 #: 2: a request says its last word to the limiter once what it said before has arrived.
-RELEASE: Final = 2
+#: 3: a limiter raises who has waited past a class that has no floor.
+RELEASE: Final = 3
 
 #: name -> type, as `temporal server start-dev --search-attribute` and the operator service spell it.
 SEARCH_ATTRIBUTES: Final[dict[str, str]] = {

@@ -41,11 +41,13 @@ class RateLimiterWorkflow:
     def __init__(self, start: LimiterInput) -> None:
         self._project = start.project
         self._release = start.release
+        to_a_floor = start.release >= 3
         if start.checkpoint is not None:
-            self._limiter = restore(start.checkpoint)
+            self._limiter = restore(start.checkpoint, raises_to_a_floor=to_a_floor)
         else:
             epoch = _ns(workflow.info().start_time.timestamp())
-            self._limiter = Limiter(start.settings or LimiterSettings(), epoch, start.quiet_until_ns)
+            settings = start.settings or LimiterSettings()
+            self._limiter = Limiter(settings, epoch, start.quiet_until_ns, raises_to_a_floor=to_a_floor)
             self._limiter.paused_by = start.paused_by
         self._limiter.told_before = ToldBefore() if self._release < 1 else None
         alerting = self._limiter.settings.alerts

@@ -24,7 +24,7 @@ class UserLimits(Message):
 class LimiterSettings(Message):
     """The quotas of one API and project, and how tokens are dealt out; defaults are Google's (reference/sheets.md 1.1).
 
-    `users` are those whose quota differs. `age_after_ns`: waiting that long without a call raises a holder by one class.
+    `users` are those whose quota differs. `age_after_ns`: waiting that long without a call raises a holder's class.
     `urgent_budget`: so many urgent calls may an owner make in 10 minutes before it is served as normal (0: any number).
     """
 

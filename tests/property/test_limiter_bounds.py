@@ -122,13 +122,38 @@ def test_waiting_raises_who_would_starve(floors: tuple[float, float, float]) -> 
     assert all(b - a <= 40 * SECOND_NS for a, b in pairwise(times))
 
 
-def test_low_is_raised_by_one_class_only() -> None:
-    """As low with floors of nothing it is raised to normal, which has none either: whoever sets such floors, says so."""
-    settings = LimiterSettings(age_after_ns=SECOND_NS, floor_urgent=1.0, floor_normal=0.0, floor_low=0.0)
-    limiter = Limiter(settings, epoch=1)
+def beside_many_urgent(floors: tuple[float, float, float], raises_to_a_floor: bool = True) -> Limiter:
+    """One low holder that is raised after 5 s, and more urgent lanes than could be served."""
+    settings = LimiterSettings(
+        age_after_ns=5 * SECOND_NS, floor_urgent=floors[0], floor_normal=floors[1], floor_low=floors[2]
+    )
+    limiter = Limiter(settings, epoch=1, raises_to_a_floor=raises_to_a_floor)
     for n in range(6):
         wants(limiter, f"urgent{n}", *[lane(k, f"u{n}-{k}") for k in range(64)], priority="urgent")
     wants(limiter, "low", lane(0, "n"), priority="low")
+    return limiter
+
+
+def test_low_is_raised_past_a_class_that_has_no_floor() -> None:
+    """As normal it would starve just so: a floor of nothing is no promise, but nobody waits for good."""
+    times = [NOW, *(at for at, holder, _ in run(beside_many_urgent((1.0, 0.0, 0.0)), 130) if holder == "low")]
+    assert len(times) > 5
+    assert all(b - a <= 15 * SECOND_NS for a, b in pairwise(times))
+
+
+def test_low_is_raised_by_one_class_where_that_has_a_floor() -> None:
+    """It gets its calls as normal, and never as urgent."""
+    limiter, paid = beside_many_urgent((0.9, 0.1, 0.0)), []
+    for step in range(100):
+        lease = limiter.grant(NOW + step * 1_200_000_000).get("low")
+        paid += [held[5] for held in lease.held] if lease is not None else []
+    assert len(paid) > 5
+    assert set(paid) == {"normal"}
+
+
+def test_in_a_run_of_an_earlier_release_low_is_raised_by_one_class_only() -> None:
+    """With floors of nothing to normal, which has none either: or its history would not replay."""
+    limiter = beside_many_urgent((1.0, 0.0, 0.0), raises_to_a_floor=False)
     assert not any(holder == "low" for _, holder, _ in run(limiter, 130))
     assert limiter.waiters["low"].served == "normal"
 
