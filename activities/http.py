@@ -25,7 +25,9 @@ from headgate.errors import HeadgateError, InvalidRequest, NoReply, NoReplyInTim
 
 SECOND_NS = 1_000_000_000
 #: The server stops a request at 180 s; giving up earlier would make every slow answer a lost one (reference/sheets.md 1.3).
-TIMEOUT = httpx.Timeout(connect=10, read=190, write=30, pool=10)
+WITHIN_S = 190
+TIMEOUT = httpx.Timeout(connect=10, read=WITHIN_S, write=30, pool=10)
+#: More is no answer: reads that ask for so much go in halves, and who never ends takes no memory.
 LARGEST_ANSWER = 64 * 1024 * 1024
 
 
@@ -165,7 +167,8 @@ class Wire:
             client = self._client(user)
             headers = {"content-type": "application/json"} if body else {}
             request = client.build_request(method, self.base_url + target, content=body or None, headers=headers)
-            response = await client.send(request, follow_redirects=False)
+            response = await client.send(request, follow_redirects=False, stream=True)
+            body = await _whole(response)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             what = f"{type(error).__name__}: {error}"[:200]
             if not departure.left_ns:
@@ -181,7 +184,7 @@ class Wire:
         finally:
             _departure.reset(mark)
         names = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, names, response.content, departure.left_ns, self.clock.now_ns())
+        return Answer(response.status_code, names, body, departure.left_ns, self.clock.now_ns())
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -209,6 +212,22 @@ class Wire:
             )
             self._clients[user] = client
         return client
+
+
+async def _whole(response: httpx.Response) -> bytes:
+    """The body, unpacked. Raises NoReplyInTime for one that does not end within the time, or grows too large."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            async for block in response.aiter_bytes():
+                body += block
+                if len(body) > LARGEST_ANSWER:
+                    raise NoReplyInTime(f"the answer to a call that was sent is larger than {LARGEST_ANSWER:,} bytes")
+    except TimeoutError:
+        raise NoReplyInTime(f"the answer to a call that was sent did not end within {WITHIN_S} s") from None
+    finally:
+        await response.aclose()
+    return bytes(body)
 
 
 @functools.cache

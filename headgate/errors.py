@@ -39,7 +39,7 @@ class NoReply(HeadgateError):
 
 
 class NoReplyInTime(NoReply):
-    """No answer came in the time that the API has for one; whether the call took effect is unknown."""
+    """No answer came in the time that the API has for one, or one that does not end; whether the call took effect is unknown."""
 
 
 class StaleToken(HeadgateError):
