@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 import psycopg
 
@@ -30,6 +31,9 @@ from starter.carrying import Carrier
 from starter.inbox import CHANNEL, Inbox, Which, connect
 from starter.sweeping import sweep
 from worker import unless
+
+#: The database ends a transaction in which nothing is said for two minutes.
+CARRIED_WITHIN_S: Final = 90.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,9 +165,9 @@ class Bridge:
             async with inbox.transaction():
                 if row.kind == "start":
                     asked = await inbox.asked(row.request_id)
-                    outcome = await self._carrier.start(asked)
+                    outcome = await _in_time(self._carrier.start(asked))
                 else:
-                    outcome = await self._carrier.tell(row)
+                    outcome = await _in_time(self._carrier.tell(row))
                 await inbox.record(row, outcome)
                 return outcome, None
         except Exception as error:
@@ -234,6 +238,17 @@ class Bridge:
                 pass  # whoever carries rows says so
             except Exception:
                 log.exception("Sweep failed")
+
+
+async def _in_time(carrying: Awaitable[Outcome]) -> Outcome:
+    """What came of a row. Raises Unreachable where several that are slow would together keep it for longer than it may be."""
+    try:
+        async with asyncio.timeout(CARRIED_WITHIN_S) as limit:
+            return await carrying
+    except TimeoutError:
+        if not limit.expired():
+            raise
+    raise Unreachable(f"not carried in {CARRIED_WITHIN_S:g} s: Temporal or the store is slow")
 
 
 async def _dropped(inbox: Inbox | None) -> float:

@@ -87,6 +87,10 @@ _LATER: Final = """
       not_before = clock_timestamp() + make_interval(secs => %s)
     where id = %s
 """
+_PUT_OFF_TOO_FAR: Final = """
+    update private.inbox set not_before = clock_timestamp()
+    where (done_at is null or recorded_at is not null) and not_before > clock_timestamp() + make_interval(secs => %s)
+"""
 _WAITING: Final = """
     select count(*) as waits, extract(epoch from clock_timestamp() - min(created_at))::float8 as oldest_s,
            (array_agg(last_error order by id) filter (where last_error is not null))[1] as why
@@ -202,6 +206,10 @@ class Inbox:
         """Requests that are open and of which nothing was heard for so long, in the order of their ids, from `after` on."""
         cursor = await self._connection.execute(_STALE, (older_than_s, after, limit))
         return [row["id"] for row in await cursor.fetchall()]
+
+    async def hurry(self, longer_than_s: float) -> int:
+        """Rows that would wait for longer than that are due; how many they are. The database's clock was set back."""
+        return (await self._connection.execute(_PUT_OFF_TOO_FAR, (longer_than_s,))).rowcount
 
     async def end_stale(self, request_id: str, older_than_s: float, how: Ended) -> bool:
         """The request is over, unless something was heard of it meanwhile; True if it was this call that ended it."""

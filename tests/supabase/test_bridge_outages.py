@@ -14,6 +14,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+import starter.bridge
 from headgate.inbox import Asked
 from headgate.inbox_outcomes import Outcome
 from starter.carrying import Carrier
@@ -178,6 +179,49 @@ async def test_a_store_that_is_away_keeps_no_upload_from_starting(door: FrontDoo
         folder.unlink()
         await eventually(door.is_done, timeout=30)
     assert await door.sql("select from private.inbox where attempts > 0") == []
+
+
+class Stuck(Carrier):
+    """Waits for ever for whatever it needs for one request."""
+
+    stuck = ""
+
+    async def start(self, asked: Asked | None) -> Outcome:
+        assert asked is not None
+        if asked.id == self.stuck:
+            await asyncio.Event().wait()
+        return await super().start(asked)
+
+
+async def test_what_takes_too_long_is_put_off_before_the_database_ends_its_transaction(
+    door: FrontDoor, temporal_client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(starter.bridge, "CARRIED_WITHIN_S", 0.5)
+
+    async def reach() -> Client:
+        return temporal_client
+
+    carrier = Stuck(reach, door.kept())
+    carrier.stuck = await door.submit()
+    async with door.bridging(temporal_client, carrier, at_once=1, poll_s=0.2):
+        good = await door.submit()
+
+        async def told() -> bool:
+            rows = await door.open_rows()
+            return [row["request_id"] for row in rows if "not carried in" in (row["last_error"] or "")] == [
+                carrier.stuck
+            ]
+
+        await eventually(told, timeout=20)
+
+        async def planning() -> bool:
+            return str((await door.request(good))["status"]) == "planning"
+
+        await eventually(planning, timeout=20)
+        carrier.stuck = ""
+        await eventually(door.is_done, timeout=30)
+    assert await door.sql("select from private.inbox where attempts > 0") == []
+    assert "The database cannot be used" not in caplog.messages
 
 
 # As a process

@@ -72,3 +72,18 @@ async def test_requests_that_ended_without_a_word_are_ended(
         for request_id, status in ((running, "planning"), (waits, "submitted")):
             row = await door.request(request_id)
             assert (row["status"], row["finished_at"]) == (status, None)
+
+
+async def test_rows_that_a_clock_set_back_would_hold_are_due(door: FrontDoor, temporal_client: Client) -> None:
+    """Of two rows one waits longer than any pause, as after a step of the database's clock."""
+    stepped, waits = await door.submit(), await door.submit()
+    for request_id, ahead in ((stepped, "1 hour"), (waits, "1 minute")):
+        statement = "update private.inbox set not_before = clock_timestamp() + %s::interval where request_id = %s"
+        await door.sql(statement, ahead, request_id)
+    async with door.bridging(temporal_client, poll_s=0.2, sweep_s=0.2):
+
+        async def planning() -> bool:
+            return str((await door.request(stepped))["status"]) == "planning"
+
+        await eventually(planning, timeout=20)
+    assert [row["request_id"] for row in await door.open_rows()] == [waits]
