@@ -3,13 +3,14 @@
  *
  * 1. By `revision` a message is old (ignored), the next one (taken), or one with a gap before it (taken, and the row read).
  * 2. Messages leave out what only the row has (`name`, `failures`): it is read where they may have changed.
- * 3. The row is read after every join and reconnection, and after silence: see reading.ts.
+ * 3. The row is read after every join and reconnection, and after silence: see following.ts.
  * 4. A request that is over, by its row, is watched no more: no channel and no timer is left.
  */
 
 import { call, FrontDoorError } from "./door.ts";
+import { follow } from "./following.ts";
 import { type BulkRequest, type Command, type History, isOver, type RequestPage } from "./model.ts";
-import { PACE, type Pace, Reader } from "./reading.ts";
+import type { Pace } from "./reading.ts";
 import type { Link, Topics } from "./topics.ts";
 import type { SupabaseClient } from "@supabase/supabase-js";
 
@@ -40,7 +41,8 @@ function differs(known: BulkRequest, row: BulkRequest): boolean {
   return JSON.stringify([known.name, known.failures]) !== JSON.stringify([row.name, row.failures]);
 }
 
-type Said = Partial<BulkRequest> & { id: string; revision: number };
+/** A message of a request: what has changed, and at least these. */
+export type Said = Partial<BulkRequest> & { id: string; revision: number };
 
 /** What a message makes of what is known: null where it is old. `whole`: nothing is missing, so the row need not be read. */
 export function merged(known: BulkRequest, said: Said): { request: BulkRequest; whole: boolean } | null {
@@ -61,12 +63,9 @@ export function watch(
 ): Watching {
   let known: BulkRequest | null = null;
   let whole = true;
-  let stopped = false;
-
-  const reader = new Reader(
-    async () => {
-      const { request } = await call<History>(client, `history/${encodeURIComponent(id)}?limit=1`);
-      if (stopped) return;
+  const following = follow<History>(topics, `request:${id}`, {
+    read: () => call(client, `history/${encodeURIComponent(id)}?limit=1`),
+    take({ request }) {
       if (
         !known || request.revision > known.revision || (request.revision === known.revision && differs(known, request))
       ) {
@@ -74,42 +73,28 @@ export function watch(
         onChange(request);
       }
       if (request.revision === known.revision) whole = true;
-      if (isOver(request)) stop();
-    },
-    (error) => {
-      options.onTrouble?.(error);
-      if (error instanceof FrontDoorError && (error.code === "not_found" || error.code === "forbidden")) stop();
-    },
-    { ...PACE, ...options.pace },
-  );
-  const leave = topics.listen(`request:${id}`, {
-    ready: () => reader.soon(),
-    link(link) {
-      options.onLink?.(link);
-      if (link === "broken") reader.soon();
+      if (isOver(request)) following.stop();
     },
     said(event, payload) {
-      reader.heard();
       if (event === "command") options.onCommand?.(payload as unknown as Command);
-      if (event !== "progress") return;
+      if (event !== "progress") return false;
       const news = known && merged(known, payload as unknown as Said);
       if (news) {
         known = news.request;
         whole = news.whole && whole;
         onChange(known);
       }
-      if (!known || (news && !whole)) reader.soon();
+      return !known || (news !== null && !whole);
     },
-  });
-
-  function stop(): void {
-    stopped = true;
-    reader.stop();
-    leave();
-  }
-
-  reader.soon();
-  return { stop };
+    failed(error) {
+      options.onTrouble?.(error);
+      if (error instanceof FrontDoorError && (error.code === "not_found" || error.code === "forbidden")) {
+        following.stop();
+      }
+    },
+    link: (link) => options.onLink?.(link),
+  }, options.pace);
+  return following;
 }
 
 /**
@@ -125,12 +110,9 @@ export function watchOrganisation(
 ): Watching {
   const query = new URLSearchParams({ organisation, limit: String(options.limit ?? 50) });
   let known: BulkRequest[] | null = null;
-  let stopped = false;
-
-  const reader = new Reader(
-    async () => {
-      const { requests } = await call<RequestPage>(client, `history?${query}`);
-      if (stopped) return;
+  return follow<RequestPage>(topics, `org:${organisation}`, {
+    read: () => call(client, `history?${query}`),
+    take({ requests }) {
       const before = new Map((known ?? []).map((request) => [request.id, request]));
       const newest = requests.map((request) => {
         const had = before.get(request.id);
@@ -143,18 +125,8 @@ export function watchOrganisation(
       known = newest;
       if (!same) onChange(newest);
     },
-    (error) => options.onTrouble?.(error),
-    { ...PACE, ...options.pace },
-  );
-  const leave = topics.listen(`org:${organisation}`, {
-    ready: () => reader.soon(),
-    link(link) {
-      options.onLink?.(link);
-      if (link === "broken") reader.soon();
-    },
     said(event, payload) {
-      reader.heard();
-      if (event !== "request") return;
+      if (event !== "request") return false;
       const said = payload as unknown as Said;
       // Status and priority at once; all else, and whoever is not known, by the reading that follows.
       if (known?.some((request) => request.id === said.id && request.revision < said.revision)) {
@@ -163,16 +135,9 @@ export function watchOrganisation(
         );
         onChange(known);
       }
-      reader.soon();
+      return true;
     },
-  });
-
-  reader.soon();
-  return {
-    stop() {
-      stopped = true;
-      reader.stop();
-      leave();
-    },
-  };
+    failed: (error) => options.onTrouble?.(error),
+    link: (link) => options.onLink?.(link),
+  }, options.pace);
 }

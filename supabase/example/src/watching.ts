@@ -3,10 +3,19 @@
  * (its audit and dead letters, also after its end) and moves the bars of many.
  */
 
-import { PACE, Reader } from "../../client/reading.ts";
-import { merged } from "../../client/watching.ts";
+import { follow } from "../../client/following.ts";
+import { merged, type Said } from "../../client/watching.ts";
 import type { Door } from "./door.ts";
-import { type BulkRequest, type Command, type DeadLetter, type History, type HistoryEvent, isOver, type Link } from "./model.ts";
+import {
+  type BulkRequest,
+  type Command,
+  type DeadLetter,
+  type History,
+  type HistoryEvent,
+  isOver,
+  type Link,
+  type RequestPage,
+} from "./model.ts";
 
 /** Of the hundred channels that a connection may have. */
 const MOST_CHANNELS = 60;
@@ -34,24 +43,21 @@ export interface Watching {
   stop(): void;
 }
 
-type Said = Partial<BulkRequest> & { id: string; revision: number };
-
 export function watchOrganisation(door: Door, organisation: string, hearing: ListHearing): Watching {
   const known = new Map<string, BulkRequest>();
   const channels = new Map<string, () => void>();
   let next: string | null = null;
-  let stopped = false;
 
   function take(requests: readonly BulkRequest[]): void {
-    if (stopped) return;
+    if (following.stopped()) return;
     const changed = requests.filter((request) => request.revision >= (known.get(request.id)?.revision ?? 0));
     for (const request of changed) known.set(request.id, request);
     hearing.requests(changed, next !== null);
-    changed.forEach(follow);
+    changed.forEach(attend);
   }
 
   /** A channel for each open request, so that its bar moves. */
-  function follow(request: BulkRequest): void {
+  function attend(request: BulkRequest): void {
     if (isOver(request)) {
       channels.get(request.id)?.();
       channels.delete(request.id);
@@ -64,7 +70,7 @@ export function watchOrganisation(door: Door, organisation: string, hearing: Lis
           said(event, payload) {
             const news = event === "progress" && merged(known.get(request.id)!, payload as unknown as Said);
             if (!news) return;
-            reader.heard();
+            following.heard();
             take([news.request]);
           },
         }),
@@ -72,21 +78,16 @@ export function watchOrganisation(door: Door, organisation: string, hearing: Lis
     }
   }
 
-  const reader = new Reader(
-    async () => {
-      const page = await door.list(organisation);
+  const following = follow<RequestPage>(door.topics, `org:${organisation}`, {
+    read: () => door.list(organisation),
+    take(page) {
       if (known.size <= page.requests.length) next = page.next;
       take(page.requests);
     },
-    (thrown) => hearing.trouble(thrown),
-    PACE,
-  );
-  const leave = door.topics.listen(`org:${organisation}`, {
-    ready: () => reader.soon(),
+    said: () => true,
+    failed: (thrown) => hearing.trouble(thrown),
     link: (link) => hearing.link(link),
-    said: () => reader.soon(),
   });
-  reader.soon();
   return {
     async more() {
       if (next === null) return;
@@ -95,9 +96,7 @@ export function watchOrganisation(door: Door, organisation: string, hearing: Lis
       take(page.requests);
     },
     stop() {
-      stopped = true;
-      reader.stop();
-      leave();
+      following.stop();
       channels.forEach((stop) => stop());
     },
   };
@@ -107,11 +106,10 @@ export function watchRequest(door: Door, id: string, hearing: RequestHearing): W
   let known: BulkRequest | null = null;
   let next: string | null = null;
   let through = false;
-  let stopped = false;
   const letters = new Map<string, DeadLetter>();
 
   function take(page: History, older: boolean): void {
-    if (stopped) return;
+    if (following.stopped()) return;
     if (!known || page.request.revision >= known.revision) hearing.request(known = page.request);
     for (const letter of page.dead_letters) letters.set(`${letter.line} ${letter.id}`, letter);
     // A page read anew begins at the newest; where the older ones end is known already.
@@ -122,39 +120,27 @@ export function watchRequest(door: Door, id: string, hearing: RequestHearing): W
     page.commands.forEach((command) => hearing.command(command));
   }
 
-  const reader = new Reader(
-    async () => take(await door.look(id), false),
-    (thrown) => {
-      hearing.trouble(thrown);
-      if (!known) stop();
-    },
-    PACE,
-  );
-  const leave = door.topics.listen(`request:${id}`, {
-    ready: () => reader.soon(),
-    link: (link) => hearing.link(link),
+  const following = follow<History>(door.topics, `request:${id}`, {
+    read: () => door.look(id),
+    take: (page) => take(page, false),
     said(event, payload) {
-      reader.heard();
       if (event === "command") hearing.command(payload as unknown as Command);
       const before = known;
       const news = event === "progress" && before && merged(before, payload as unknown as Said);
       if (news) hearing.request(known = news.request);
       // The audit and the reasons are in no message.
-      if (event === "command" || !before || (news && (!news.whole || news.request.status !== before.status))) reader.soon();
+      return event === "command" || !before || Boolean(news && (!news.whole || news.request.status !== before.status));
     },
+    failed(thrown) {
+      hearing.trouble(thrown);
+      if (!known) following.stop();
+    },
+    link: (link) => hearing.link(link),
   });
-
-  function stop(): void {
-    stopped = true;
-    reader.stop();
-    leave();
-  }
-
-  reader.soon();
   return {
     async more() {
       if (next !== null) take(await door.look(id, next), true);
     },
-    stop,
+    stop: () => following.stop(),
   };
 }
