@@ -231,6 +231,59 @@ async def test_a_lost_connection_and_lost_messages_are_made_good(
     await expect(screen.page.get_by_text(f"{row['operations_succeeded']} of {row['operations_total']}")).to_be_visible()
 
 
+async def test_what_could_not_be_read_is_complained_of_until_it_is_read(
+    whole: Whole, acme: Organisation, look: Callable[[], Awaitable[Screen]]
+) -> None:
+    screen = await look()
+    await screen.sign_in(await whole.account(acme, "member"))
+    request = await (await whole.person(acme, "member")).submit(whole.lines(whole.spreadsheet(), 2), name="Unseen")
+    await screen.open(f"#/requests/{request['id']}")
+    await expect(screen.state).to_have_text("Completed", timeout=60_000)
+    stand_ins = whole.project.stand_ins
+    stand_ins.gateway.down.add("/functions/v1")
+    try:
+        stand_ins.relay.drop_connections()
+        alert = screen.page.get_by_role("alert").filter(visible=True)
+        await expect(alert).to_contain_text("Try again in a moment", timeout=60_000)
+    finally:
+        stand_ins.gateway.down.discard("/functions/v1")
+    await expect(alert).to_have_count(0, timeout=60_000)
+
+
+async def test_what_is_not_there_shows_no_state_and_no_connection(
+    whole: Whole, acme: Organisation, look: Callable[[], Awaitable[Screen]]
+) -> None:
+    screen = await look()
+    await screen.sign_in(await whole.account(acme, "member"))
+    await expect(screen.page.get_by_role("heading", name="Bulk requests")).to_be_visible()
+    await screen.open("#/requests/nothing")
+    await expect(screen.page.get_by_role("heading", name="This request cannot be shown")).to_be_visible()
+    await expect(screen.state).to_be_hidden()
+    await expect(screen.page.locator(".title .priority")).to_be_hidden()
+    await expect(screen.page.locator(".link")).to_be_hidden()
+
+
+async def test_reasons_can_be_read_on_a_telephone(
+    whole: Whole, acme: Organisation, look: Callable[[], Awaitable[Screen]]
+) -> None:
+    screen = await look()
+    await screen.page.set_viewport_size({"width": 360, "height": 740})
+    await screen.sign_in(await whole.account(acme, "member"))
+    person = await whole.person(acme, "member")
+    line = {**whole.append("x", whole.spreadsheet()), "id": "no-such-operation", "op": "upsert"}
+    request = await person.submit([line], name="n" * 200)
+    await person.until(request["id"], "completed")
+    await screen.open(f"#/requests/{request['id']}")
+    reason = screen.page.get_by_role("cell").nth(2)
+    await expect(reason).to_contain_text("op must be")
+    box = await reason.bounding_box()
+    assert box is not None
+    assert box["width"] > 140, "a reason is a column of single words"
+    assert await screen.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+        "the page itself is too wide"
+    )
+
+
 async def test_what_is_refused_is_said_in_a_sentence(
     whole: Whole, acme: Organisation, look: Callable[[], Awaitable[Screen]]
 ) -> None:

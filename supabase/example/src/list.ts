@@ -43,6 +43,7 @@ class Row {
     const { total, succeeded, failed, unprocessed } = request.operations;
     mark(this.element, "data-request", request.id);
     say(this.name, titleOf(request));
+    mark(this.name, "title", titleOf(request));
     mark(this.state, "class", `state ${request.status}`);
     say(this.state, STATES[request.status]);
     mark(this.priority, "data-priority", request.priority);
@@ -115,7 +116,8 @@ export function listPage(shell: Shell, door: Door, organisation: Organisation): 
       render();
     },
     link: (link) => shell.link(link),
-    trouble: (thrown) => shell.complain(thrown),
+    trouble: (thrown) => shell.complain(thrown, true),
+    read: () => shell.calm(),
   });
   const clock = setInterval(() => rows.forEach((row) => row.tick()), 1000);
   const heading = el("h1", { tabindex: -1 }, "Bulk requests");

@@ -185,9 +185,12 @@ export function requestPage(shell: Shell, door: Door, organisation: Organisation
     letters: list,
     link: (link) => shell.link(link),
     trouble(thrown) {
-      if (!request) say(heading, "This request cannot be shown");
-      shell.complain(thrown);
+      shell.complain(thrown, request !== null);
+      if (request) return;
+      say(heading, "This request cannot be shown");
+      shell.link(null);
     },
+    read: () => shell.calm(),
   });
   const clock = setInterval(tick, 1000);
   const parent = /^(.*)\.retry\d+$/.exec(id)?.[1];

@@ -15,8 +15,10 @@ export interface Shell {
   main: HTMLElement;
   /** Tells a person what has happened, also by a screen reader. */
   tell(sentence: string): void;
-  /** Tells what went wrong and what to do. */
-  complain(thrown: unknown): void;
+  /** Tells what went wrong and what to do. `passing`: it is tried again by itself, and `calm` takes it back. */
+  complain(thrown: unknown, passing?: boolean): void;
+  /** What was tried again has gone well. */
+  calm(): void;
   link(link: Link | null): void;
 }
 
@@ -68,6 +70,7 @@ export function shell(
     toast,
   );
   let forgetting: number | undefined;
+  let passes = false;
   return {
     main,
     tell(sentence) {
@@ -77,11 +80,17 @@ export function shell(
       clearTimeout(forgetting);
       forgetting = setTimeout(() => toast.classList.remove("visible"), 6000);
     },
-    complain(thrown) {
+    complain(thrown, passing = false) {
+      // What a person pressed in vain stays until they have seen it.
+      if (passing && !passes && !alert.hidden) return;
+      passes = passing;
       const trouble = troubleOf(thrown);
       say(what, trouble.message);
       say(advice, trouble.advice);
       shown(true, alert);
+    },
+    calm() {
+      if (passes) shown(false, alert);
     },
     link(link) {
       shown(link !== null, live);

@@ -22,8 +22,9 @@ const MOST_CHANNELS = 60;
 
 interface Hearing {
   link(link: Link): void;
-  /** Reading fails; it is tried again by itself. */
+  /** Reading fails; it is tried again by itself, until `read` says that it went well. */
   trouble(thrown: unknown): void;
+  read(): void;
 }
 export interface ListHearing extends Hearing {
   /** Requests that are new or have changed; whether there are older ones than all that were told. */
@@ -81,6 +82,7 @@ export function watchOrganisation(door: Door, organisation: string, hearing: Lis
   const following = follow<RequestPage>(door.topics, `org:${organisation}`, {
     read: () => door.list(organisation),
     take(page) {
+      hearing.read();
       if (known.size <= page.requests.length) next = page.next;
       take(page.requests);
     },
@@ -122,7 +124,10 @@ export function watchRequest(door: Door, id: string, hearing: RequestHearing): W
 
   const following = follow<History>(door.topics, `request:${id}`, {
     read: () => door.look(id),
-    take: (page) => take(page, false),
+    take(page) {
+      hearing.read();
+      take(page, false);
+    },
     said(event, payload) {
       if (event === "command") hearing.command(payload as unknown as Command);
       const before = known;
