@@ -319,6 +319,36 @@ async def test_guessed_topics_are_refused_by_both_clients(
         connection.execute("select 1 from public.bulk_requests limit 1")
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "ORG:{org}",
+        "org:{upper}",
+        "org:{org} ",
+        " org:{org}",
+        "org:{org}\n",
+        "org:{{{org}}}",
+        "org:{org}:x",
+        "org:%",
+        "org:{org}*",
+        "Request:{request}",
+        "request:{request_upper}",
+        "request:{request}/",
+        "request:{request}\u200b",
+        "request:_%",
+        "request",
+    ],
+)
+async def test_a_members_own_topics_have_one_spelling(site: Project, mine: Tenant, relay: Relay, spelling: str) -> None:
+    request, org = mine.request(), str(mine.organisation)
+    topic = spelling.format(org=org, upper=org.upper(), request=request, request_upper=request.upper())
+    async with listening(site, mine.user.token, topic) as (heard, _):
+        assert heard.states == ["CHANNEL_ERROR"]
+    assert relay.joined == []
+    async with listening(site, mine.user.token, f"org:{org}") as (heard, _):
+        assert heard.states == ["SUBSCRIBED"]
+
+
 async def test_an_organisations_list_converges(mine: Tenant, relay: Relay, client: DenoClient) -> None:
     listed = await client.watch_organisation(str(mine.organisation), **PACE)
     await eventually(lambda: listed.link == "live" and listed.lists)
