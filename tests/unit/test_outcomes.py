@@ -121,6 +121,12 @@ TABLE: dict[str, tuple[Form, int, Script, list[str]]] = {
         [("send", NOTHING), ("send", DUPLICATE), ("fence_look_up", FOUND)],
         [YES],
     ),
+    "an answer that names the spreadsheet alone is the API's": (
+        "values_append",
+        1,
+        [("send", Answered({"spreadsheetId": "S"}))],
+        [YES],
+    ),
     "an answer without the mark that was asked for is asked again": (
         "fenced",
         1,

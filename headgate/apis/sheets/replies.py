@@ -144,8 +144,11 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
 
 
 def holds(body: Mapping[str, Any], asked: str) -> bool:
-    """Whether a good answer holds what was asked for, by a batch of this form or by a call for this purpose."""
-    return asked not in _HELD or body.get(_HELD[asked]) is not None
+    """Whether a good answer holds what was asked for, by a batch of this form or by a call for this purpose.
+
+    A write that names its spreadsheet was the API's, were there nothing to say of its parts.
+    """
+    return asked not in _HELD or any(body.get(name) is not None for name in (_HELD[asked], "spreadsheetId"))
 
 
 def clipped(text: str) -> str:
