@@ -127,6 +127,17 @@ TABLE: dict[str, tuple[Form, int, Script, list[str]]] = {
         [("send", Answered({"spreadsheetId": "S"}))],
         [YES],
     ),
+    "an answer that names the spreadsheet says nothing of a mark": (
+        "fenced",
+        1,
+        [
+            ("send", LOST),
+            ("send", DUPLICATE),
+            ("fence_look_up", Answered({"spreadsheetId": "S"})),
+            ("fence_look_up", FOUND),
+        ],
+        [YES],
+    ),
     "an answer without the mark that was asked for is asked again": (
         "fenced",
         1,
