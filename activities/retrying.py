@@ -110,6 +110,8 @@ class RetryActivities:
 
         A mistake is an answer to whoever asked, and nothing is wrong with the worker.
         """
+        # A request that runs gives one argument, and arguments are read by their types only where all have come.
+        request = BulkRequest.model_validate(request)
         working = asyncio.ensure_future(retry_of(self.store, self.known, request, state))
         try:
             while not (await asyncio.wait({working}, timeout=BEAT_S))[0]:
