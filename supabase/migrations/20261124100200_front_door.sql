@@ -50,6 +50,7 @@ end $$;
 
 -- Takes one from the caller's bucket and one from the organisation's, or refuses with the seconds to wait as the hint.
 -- The caller's comes first: who is beyond it never waits for the organisation's, nor keeps others waiting for that.
+-- Who has nobody to share with has the whole of it.
 create function private.spend(organisation uuid, kind text) returns void
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -67,6 +68,8 @@ begin
   insert into private.member_budgets as b (organisation_id, user_id, kind, tokens, refilled_at)
     select m.organisation_id, m.user_id, spend.kind, members_own - 1, clock_timestamp()
     from public.memberships m where m.organisation_id = spend.organisation and m.user_id = (select auth.uid()) and members_own is not null
+      and exists (
+        select from public.memberships o where o.organisation_id = m.organisation_id and o.user_id <> m.user_id and o.role <> 'viewer')
     on conflict on constraint member_budgets_pkey do update set
       tokens = private.refilled(b.tokens, b.refilled_at, members_own) - 1, refilled_at = clock_timestamp()
     returning b.tokens into left_over;

@@ -235,6 +235,14 @@ select lives_ok(pg_temp.submit(), 'whatever the share, a member has one a minute
 select pg_temp.owner();
 delete from public.memberships where user_id = pg_temp.person('colleague');
 select is_empty($$select * from private.member_budgets where user_id = pg_temp.person('colleague')$$, 'a budget goes with the membership');
+delete from public.memberships where organisation_id = 'a0000000-0000-0000-0000-000000000001' and role <> 'viewer' and user_id <> pg_temp.person('member');
+update private.accounts set submits_per_minute = 4 where project = 'our-project';
+update private.budgets set tokens = 4, refilled_at = clock_timestamp() where kind = 'submit';
+update private.member_budgets set tokens = 2, refilled_at = clock_timestamp() where kind = 'submit';
+select pg_temp.acts('member');
+select lives_ok(pg_temp.submit(), 'whom nobody but viewers is left beside has all of the organisation''s: ' || n) from generate_series(1, 4) n;
+select throws_ok(pg_temp.submit(), 'PT429', 'too many requests submitted', 'and no more than that');
+select pg_temp.owner();
 select throws_ok('update private.accounts set member_share = ' || share, '23514', null, 'a share is none of ' || share) from unnest(array[0, -1, 1.5]) share;
 select pg_temp.acts('member');
 select throws_ok('select * from private.member_budgets', '42501', 'permission denied for schema private', 'a caller cannot read private.member_budgets');
