@@ -56,16 +56,15 @@ def rush(limit: int) -> int:
 def served_as(priority: Priority, *, degraded: bool, floors: Mapping[Priority, float] | None) -> Priority:
     """The class that a holder is served in: its own; one lower while its owner is beyond its urgent budget; higher once aged.
 
-    `floors` are None until then. It is raised to the next class above that has a floor: in one without it could wait for good.
+    `floors` are None until then. It is raised to the next class above that has a floor, and to none where none above has one:
+    in a class without a floor it could wait for good.
     Aging comes last, so that a degraded owner that waited long enough is urgent again for one call.
     """
     place = PLACE[priority]
     if degraded and priority == "urgent":
         place += 1
     if floors is not None:
-        place = max(0, place - 1)
-        while place and floors[CLASSES[place]] <= 0:
-            place -= 1
+        place = next((above for above in range(place - 1, -1, -1) if floors[CLASSES[above]] > 0), place)
     return CLASSES[place]
 
 

@@ -2,7 +2,8 @@
 
 Rules:
 
-1. A holder that has wanted a call for `age_after` without getting one is served in a higher class, until it gets one.
+1. A holder that has wanted a call for `age_after` without getting one is served in the next higher class that has a floor,
+   until it gets one; in its own where no higher class has one.
 2. An owner beyond its urgent budget is served as normal until it is back inside; it is never refused.
 3. A holder's lanes stand in the line of the class that it is served in, and move whenever that changes.
 

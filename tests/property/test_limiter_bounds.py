@@ -151,6 +151,19 @@ def test_low_is_raised_by_one_class_where_that_has_a_floor() -> None:
     assert set(paid) == {"normal"}
 
 
+def test_who_has_waited_keeps_its_class_where_none_above_has_a_floor() -> None:
+    """Each call of the light owner comes after its age; as urgent, with a floor of nothing, it would get none at all."""
+    settings = LimiterSettings(age_after_ns=5 * SECOND_NS, floor_urgent=0.0, floor_normal=0.9, floor_low=0.1)
+    limiter = Limiter(settings, epoch=1)
+    wants(limiter, "busy", *[lane(k, f"b{k}") for k in range(64)])
+    wants(limiter, "low", *[lane(k, f"l{k}") for k in range(64)], priority="low")
+    wants(limiter, "light", lane(0, "l"), weight=0.02)
+    times = [NOW, *(at for at, holder, _ in run(limiter, 130) if holder == "light")]
+    assert len(times) > 5
+    assert max(b - a for a, b in pairwise(times)) > settings.age_after_ns, "it was never raised"
+    assert all(b - a <= 20 * SECOND_NS for a, b in pairwise(times))
+
+
 def test_in_a_run_of_an_earlier_release_low_is_raised_by_one_class_only() -> None:
     """With floors of nothing to normal, which has none either: or its history would not replay."""
     limiter = beside_many_urgent((1.0, 0.0, 0.0), raises_to_a_floor=False)
