@@ -127,6 +127,8 @@ class Carrier:
                 state = await service.over(row.request_id)
             if command == "retry_failed" and state is not None:
                 return Answered("accepted", await self._retried(row.request_id, state, command_id))
+            if command == "cancel" and state == "cancelled":
+                return Answered("accepted", "the request is cancelled, and over: what was not sent is left unprocessed")
         if row.recorded and (state is not None or overtaken(str(error))):
             return untold(str(error))
         raise Refused(str(error)) from None
