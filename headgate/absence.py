@@ -17,6 +17,10 @@ class Away(Unreachable):
     """Temporal cannot be reached."""
 
 
+class Slow(Unreachable):
+    """Somebody took too long, and it is not known who."""
+
+
 @dataclass(slots=True)
 class Outage:
     """Whether something can be reached, as far as is known. All times in seconds of one clock.

@@ -21,7 +21,7 @@ from typing import Final
 import psycopg
 
 from activities.read_model import ROWS_FAULT
-from headgate.absence import Outage
+from headgate.absence import Outage, Slow
 from headgate.databases import Database
 from headgate.errors import Unreachable
 from headgate.inbox import Asked, Row
@@ -103,8 +103,12 @@ class Bridge:
             await asyncio.gather(*beside, return_exceptions=True)
 
     async def drain(self) -> None:
-        """Until no row is left whose turn it is. Raises Unreachable where the database or Temporal is away."""
-        await asyncio.gather(*(self._drained(side) for side in self._sides for _ in range(side.hands)))
+        """Until no row is left whose turn it is; one that was put off is not waited for, however often its turn comes again.
+
+        Raises Unreachable where the database or Temporal is away.
+        """
+        met: dict[Which, set[int]] = {side.name: set() for side in self._sides}
+        await asyncio.gather(*(self._drained(side, met[side.name]) for side in self._sides for _ in range(side.hands)))
 
     # Hands
 
@@ -117,7 +121,7 @@ class Bridge:
                 await self._unless_asked(asyncio.sleep(side.outage.left_s(time.monotonic())))
                 try:
                     inbox = inbox or await Inbox.open(self._database)
-                    more = await self._one(inbox, side)
+                    more = await self._one(inbox, side) is not None
                     self._log.database_answers()
                 except (psycopg.Error, OSError) as error:
                     since, inbox = await _dropped(inbox), None
@@ -128,12 +132,16 @@ class Bridge:
         if inbox is not None:
             await inbox.close()
 
-    async def _drained(self, side: Side) -> None:
+    async def _drained(self, side: Side, met: set[int]) -> None:
+        """`met` are the rows of this side that came up so far: what is put off comes behind all that was due before."""
         try:
             inbox = await Inbox.open(self._database)
             try:
-                while not self._asked.is_set() and not side.outage.pause_s and await self._one(inbox, side):
-                    pass
+                while not self._asked.is_set() and not side.outage.pause_s:
+                    row = await self._one(inbox, side)
+                    if row is None or row.id in met:
+                        break
+                    met.add(row.id)
             finally:
                 await inbox.close()
         except (psycopg.Error, OSError) as error:
@@ -141,12 +149,12 @@ class Bridge:
         if side.outage.pause_s:
             raise Unreachable("Temporal cannot be reached: rows of the inbox wait for it, the log says why")
 
-    async def _one(self, inbox: Inbox, side: Side) -> bool:
-        """True if there was a row to take, and it was done or put off."""
+    async def _one(self, inbox: Inbox, side: Side) -> Row | None:
+        """The row that was taken, if there was one: it was done or put off."""
         async with inbox.transaction():
             row = await inbox.claim(side.name)
             if row is None:
-                return False
+                return None
             side.bell.ring()  # there may be more: another hand looks
             taken_at = time.monotonic()
             outcome, error = await self._tried(inbox, row)
@@ -155,7 +163,7 @@ class Bridge:
         if isinstance(outcome, Later):
             asyncio.get_running_loop().call_later(outcome.pause_s, side.bell.ring)
         self._log.row(row, outcome, error, time.monotonic() - taken_at, side.outage)
-        return True
+        return row
 
     async def _tried(self, inbox: Inbox, row: Row) -> tuple[Outcome, Exception | None]:
         """What came of the row, and is recorded of it."""
@@ -241,14 +249,14 @@ class Bridge:
 
 
 async def _in_time(carrying: Awaitable[Outcome]) -> Outcome:
-    """What came of a row. Raises Unreachable where several that are slow would together keep it for longer than it may be."""
+    """What came of a row. Raises `Slow` where several that are slow would together keep it for longer than it may be."""
     try:
         async with asyncio.timeout(CARRIED_WITHIN_S) as limit:
             return await carrying
     except TimeoutError:
         if not limit.expired():
             raise
-    raise Unreachable(f"not carried in {CARRIED_WITHIN_S:g} s: Temporal or the store is slow")
+    raise Slow(f"not carried in {CARRIED_WITHIN_S:g} s: Temporal or the store is slow")
 
 
 async def _dropped(inbox: Inbox | None) -> float:

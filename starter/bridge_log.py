@@ -8,7 +8,7 @@ from collections import Counter
 
 import psycopg
 
-from headgate.absence import Away, Outage
+from headgate.absence import Away, Outage, Slow
 from headgate.databases import Database
 from headgate.inbox import Row
 from headgate.inbox_outcomes import Answered, Dropped, Later, Outcome, Rejected, Started
@@ -41,14 +41,17 @@ class BridgeLog:
             elif isinstance(error, Away):
                 if outage.met(time.monotonic()):
                     log.warning("Temporal cannot be reached", extra={"why": outcome.why})
-            elif start:
+            elif isinstance(error, Slow):
+                log.warning("Row takes too long", extra={**facts, "why": outcome.why})
+            elif start:  # its input is stored before Temporal is asked
                 if self._store.met(time.monotonic()):
                     log.warning("The store cannot be reached", extra={"why": outcome.why})
-            elif not row.recorded:
-                log.info("Command under way", extra={**facts, "why": outcome.why})
+            else:  # of a command only Temporal has said that nothing is known yet
+                self._temporal_answers(outage)
+                if not row.recorded:
+                    log.info("Command under way", extra={**facts, "why": outcome.why})
             return
-        if outage.passed():
-            log.info("Temporal answers again")
+        self._temporal_answers(outage)
         if start and self._store.passed():
             log.info("The store answers again")
         facts |= {"took_ms": round(1000 * took_s)}
@@ -62,6 +65,11 @@ class BridgeLog:
                 log.warning("Request rejected", extra={**facts, "why": why}, exc_info=given_up)
             case Dropped(why):
                 log.warning("Row dropped", extra={**facts, "why": why})
+
+    @staticmethod
+    def _temporal_answers(outage: Outage) -> None:
+        if outage.passed():
+            log.info("Temporal answers again")
 
     def unreachable(self, error: Exception) -> str:
         """That the database cannot be used, in a sentence without secrets."""

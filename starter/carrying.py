@@ -108,6 +108,8 @@ class Carrier:
         try:
             with reaching():
                 answered = await service.control(row.request_id, command, said, patience)
+                if row.recorded and not answered.heard:
+                    await service.over(row.request_id)  # silence says nothing of Temporal; this does
         except (CommandRefused, UnknownRequest) as error:
             return await self._refused(row, command, said.id, error)
         except CommandNotDone as error:
