@@ -26,13 +26,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import NoneType
 from typing import Any, Final, TypeVar
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.plugin import SimplePlugin
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
@@ -62,7 +63,7 @@ from activities.store import Store
 from activities.uploads import Uploads
 from activities.webhook import Webhook
 from headgate import senders
-from headgate.errors import InvalidRequest
+from headgate.errors import HeadgateError, InvalidRequest
 from headgate.messages.tokens import Settlement
 from headgate.settings import Settings
 from workflows import names
@@ -373,6 +374,11 @@ class Supervisor:
 # The log
 
 
+def on_purpose(error: BaseException | None) -> bool:
+    """Whether an error was raised for the server to act on, so that where it was raised is no news; not what hides a defect."""
+    return isinstance(error, ApplicationError) and isinstance(error.__cause__, FailureError | HeadgateError | NoneType)
+
+
 class Line(logging.Formatter):
     """One line for each decision: instant, level, a constant message, and the facts as `name=value`."""
 
@@ -382,10 +388,8 @@ class Line(logging.Formatter):
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         said = "".join(f" {name}={self._shown(value)}" for name, value in self.facts(record).items())
         line = f"{at} {record.levelname} {record.getMessage()}{said}"
-        if record.exc_info and isinstance(error := record.exc_info[1], ApplicationError):
-            return (
-                f"{line} error={self._shown(error)}"  # raised on purpose, for the server to try again: where is no news
-            )
+        if record.exc_info and on_purpose(record.exc_info[1]):
+            return f"{line} error={self._shown(record.exc_info[1])}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
     def facts(self, record: logging.LogRecord) -> dict[str, object]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from temporalio.exceptions import ApplicationError
 
+from headgate.steering import Refused
 from tests.eventually import eventually
 from worker import Line, Supervisor
 
@@ -166,6 +167,15 @@ def test_what_is_raised_for_another_attempt_is_a_line_and_a_defect_has_its_trace
         r'Activity failed error="Again: the API\nfails"'
     )
     assert logged(ZeroDivisionError()).endswith("\nZeroDivisionError")
+    assert logged(caused(ApplicationError("it is over"), Refused("it is over"))).endswith('error="it is over"')
+    hidden = logged(caused(ApplicationError("headgate could not go on"), ZeroDivisionError("here")))
+    assert "ZeroDivisionError: here" in hidden
+    assert hidden.endswith("headgate could not go on")
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
 
 
 async def test_a_role_waits_for_a_server_that_is_away_and_still_ends_when_asked() -> None:
