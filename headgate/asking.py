@@ -8,8 +8,9 @@ Rules:
 3. A control change and the first demand are said at once, any other change once a second at most.
 4. A demand that nobody may have heard (the first one, one that failed, one after 30 s of silence) has a limiter started where
    there is none.
-5. What leases taught is settled at once where few lanes wait for it, something is held or the API has said 429; with many
-   lanes once a second, since their tokens that come back are mostly past.
+5. What leases taught is settled at once where few lanes wait for it, something is held or the API has said 429 (of which the
+   sender has told the limiter by then, as `activities.pushback` says); with many lanes once a second, since their tokens that
+   come back are mostly past.
 6. A limiter of a newer epoch believes nothing yet, and what the one before it gave is not handed back to it.
 """
 

@@ -2,8 +2,9 @@
 
 Rules:
 
-1. A request is over once every operation has an outcome, or it was cancelled; where it could not be planned before it was
-   cancelled, nobody knows how many operations it had.
+1. It is completed once every operation has succeeded or failed. It is cancelled from the command on; what was not sent then is
+   counted as unprocessed, and where it could not be planned before, nobody knows how many operations it had. Whether calls are
+   still under way is not said here: the run is over when none is.
 2. It waits where the limiter names a reason and its next token is far away, once its calls have ended; before that it runs.
 3. Why it waits is what a person did, else what the limiter said last.
 """
@@ -57,7 +58,7 @@ class Status:
 
     @property
     def settled(self) -> int:
-        """How many operations have an outcome."""
+        """How many operations have succeeded or failed."""
         return self.progress.succeeded + self.progress.failed
 
     @property
@@ -67,12 +68,12 @@ class Status:
 
     @property
     def finished(self) -> bool:
-        """Whether every operation has an outcome."""
+        """Whether every operation has succeeded or failed: also of a request that was cancelled too late."""
         return self.plan is not None and self.settled >= self.operations
 
     @property
     def percent(self) -> int:
-        """How many of a hundred operations have an outcome."""
+        """How many of a hundred operations have succeeded or failed; what a cancelled request leaves unprocessed is not among them."""
         return 100 * self.settled // self.operations if self.operations else 0
 
     @property

@@ -1,4 +1,5 @@
-"""A new request of what failed in another one: made here where that one is over, by itself where it runs."""
+"""A new request of what failed in another one: made by that one itself where it runs; where it is over, found here
+(`retry_failed`), or by a planning worker for who cannot read results for minutes (`retry_by_workers`)."""
 
 from __future__ import annotations
 
