@@ -19,12 +19,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from headgate.demand import FINISHED
 from headgate.lanes import unused_of
 from headgate.message import SECOND_NS
 from headgate.messages.requests import BulkRequest
 from headgate.messages.sending import LeaseReport
-from headgate.messages.tokens import Grant, LaneDemand, Settlement, Throttling, TokenRequest, Unused
+from headgate.messages.tokens import FINISHED, Grant, LaneDemand, Settlement, Throttling, TokenRequest, Unused
 from headgate.messages.words import Priority
 from headgate.seen import Arrival, Seen
 

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from headgate.leases import count
-from headgate.messages.tokens import TokenRequest, Unused
+from headgate.messages.tokens import FINISHED, TokenRequest, Unused
 from headgate.ordering import LEAST_WEIGHT
 from headgate.settling import take_back
 from headgate.standing import LANES_EACH
@@ -18,8 +18,6 @@ from headgate.waiting import Lane, Waiter
 
 if TYPE_CHECKING:
     from headgate.limiter import Limiter
-
-FINISHED = "finished"
 
 
 def take(limiter: Limiter, now: int, said: TokenRequest) -> bool:

@@ -60,7 +60,7 @@ class Actions:
             self._cancelled()
         self.woken = False
 
-    async def quiet(self) -> None:
+    async def resolved(self) -> None:
         """Until every outgoing signal is resolved and every handler has finished."""
         while True:
             try:

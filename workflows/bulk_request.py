@@ -9,7 +9,6 @@ from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from headgate.asking import Asking, Word
-    from headgate.demand import FINISHED
     from headgate.lanes import Folded, Lanes
     from headgate.messages.carried import BulkCheckpoint, BulkInput, PageRequest
     from headgate.messages.requests import LaneEntry, Page
@@ -20,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
         LeaseReport,
         SendLease,
     )
-    from headgate.messages.tokens import Grant, Settlement, TokenRequest
+    from headgate.messages.tokens import FINISHED, Grant, Settlement, TokenRequest
     from headgate.messages.views import Control, FailuresView, LanesView, ProgressView
     from headgate.messages.words import State
     from headgate.progress import Progress
@@ -128,17 +127,17 @@ class BulkRequestWorkflow(Steered):
         if self._asking.believed is not None:
             if self._release >= 2:
                 # A demand that is on its way behind the last word would bring tokens for nobody.
-                await self._actions.quiet()
+                await self._actions.resolved()
             self._settle(workflow.time_ns(), over=True)
             self._ask(workflow.time_ns(), over=True)
-        await self._actions.quiet()
+        await self._actions.resolved()
         cancelled_by = self.steering.cancelled_by
         self._actions.do(self._telling.ended("cancelled" if cancelled_by else "completed", by=cancelled_by or ""))
-        await self._actions.quiet()
+        await self._actions.resolved()
         view = self._last_view(self._status.state)
         if self._projecting.wanted:
             self._actions.do(self._projecting.ended(view))
-            await self._actions.quiet()
+            await self._actions.resolved()
         self._show(workflow.time_ns(), at_once=True)
         return view
 
@@ -387,7 +386,7 @@ class BulkRequestWorkflow(Steered):
     async def _continue(self) -> None:
         """Continue as new, after every outgoing signal is resolved and every handler has finished."""
         while True:
-            await self._actions.quiet()
+            await self._actions.resolved()
             self._fold(workflow.time_ns())
             self._take_grants(workflow.time_ns())
             self._asking.hand_back(self._lanes.hand_back())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -69,6 +69,10 @@ class LaneDemand(Message):
     calls: int
     latency_ns: int = 0
     latency_p95_ns: int = 0
+
+
+#: `TokenRequest.stopped` of a holder that is over and will say nothing more.
+FINISHED: Final = "finished"
 
 
 class TokenRequest(Message):

@@ -17,7 +17,7 @@ from workflows.notice import NoticeWorkflow
 from workflows.occurrence import OccurrenceWorkflow
 from workflows.projection import ProjectionWorkflow
 from workflows.rate_limiter import RateLimiterWorkflow
-from workflows.retry import RetryWorkflow
+from workflows.retry_when_over import RetryWorkflow
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from headgate.asking import Asking, Word
-from headgate.demand import FINISHED
 from headgate.message import SECOND_NS
 from headgate.messages.requests import BulkRequest
 from headgate.messages.sending import LaneReport, LeaseReport
-from headgate.messages.tokens import Grant, LaneDemand, Settlement, Throttling, TokenRequest, Unused
+from headgate.messages.tokens import FINISHED, Grant, LaneDemand, Settlement, Throttling, TokenRequest, Unused
 
 MS = 1_000_000
 NOW = 1_000 * SECOND_NS
