@@ -21,13 +21,21 @@ import httpx
 
 from activities.clock import ServerClock
 from activities.credentials import Credentials
-from headgate.errors import HeadgateError, InvalidRequest, NoReply, NoReplyInTime, StaleToken, Unreachable
+from headgate.errors import (
+    AnswerTooLarge,
+    HeadgateError,
+    InvalidRequest,
+    NoReply,
+    NoReplyInTime,
+    StaleToken,
+    Unreachable,
+)
 
 SECOND_NS = 1_000_000_000
 #: The server stops a request at 180 s; giving up earlier would make every slow answer a lost one (reference/sheets.md 1.3).
 WITHIN_S = 190
 TIMEOUT = httpx.Timeout(connect=10, read=WITHIN_S, write=30, pool=10)
-#: More is no answer: reads that ask for so much go in halves, and who never ends takes no memory.
+#: No more of an answer is taken: reads that ask for so much go in halves, and who never ends takes no memory.
 LARGEST_ANSWER = 64 * 1024 * 1024
 
 
@@ -159,7 +167,7 @@ class Wire:
         """Send one call with a token for [at_ns, latest_ns], unless it is `held` at that moment.
 
         Raises `StaleToken`, `Unreachable` or `InvalidRequest` when nothing was sent, `NoReply` when it was and no readable
-        answer came.
+        answer came: `NoReplyInTime` and `AnswerTooLarge` say why.
         """
         departure = Departure(self.clock, at_ns, latest_ns, held=held)
         mark = _departure.set(departure)
@@ -215,14 +223,14 @@ class Wire:
 
 
 async def _whole(response: httpx.Response) -> bytes:
-    """The body, unpacked. Raises NoReplyInTime for one that does not end within the time, or grows too large."""
+    """The body, unpacked. Raises NoReplyInTime for one that does not end within the time, AnswerTooLarge."""
     body = bytearray()
     try:
         async with asyncio.timeout(WITHIN_S):
             async for block in response.aiter_bytes():
                 body += block
                 if len(body) > LARGEST_ANSWER:
-                    raise NoReplyInTime(f"the answer to a call that was sent is larger than {LARGEST_ANSWER:,} bytes")
+                    raise AnswerTooLarge(f"the answer is larger than {LARGEST_ANSWER:,} bytes: ask for less at once")
     except TimeoutError:
         raise NoReplyInTime(f"the answer to a call that was sent did not end within {WITHIN_S} s") from None
     finally:

@@ -20,10 +20,10 @@ from activities.fences import SWEPT_AT_ONCE, Fences
 from activities.http import Wire
 from activities.pushback import Pushback
 from activities.results import Results
-from headgate.apis.sheets.replies import Lost, Reply, read_reply
+from headgate.apis.sheets.replies import Busy, Lost, Reply, TooLarge, read_reply
 from headgate.apis.sheets.sheet_names import touches_titles
 from headgate.apis.sheets.titles import Titles
-from headgate.errors import InvalidRequest, NoReply, NoReplyInTime, StaleToken, Unreachable
+from headgate.errors import AnswerTooLarge, InvalidRequest, NoReply, NoReplyInTime, StaleToken, Unreachable
 from headgate.message import SECOND_NS
 from headgate.messages.requests import BulkRequest, PlannedBatch
 from headgate.messages.sending import BatchDone
@@ -196,6 +196,9 @@ class Sender:
 
         try:
             answer = await self.wire.send(batch.user, call.method, call.target, call.body, at_ns, latest_ns, held)
+        except AnswerTooLarge as error:
+            # Of what a read asks for there may be so much; any other answer of this size is not the API's.
+            return TooLarge(str(error)) if batch.form == "read" else Busy(str(error), foreign=True)
         except NoReply as error:
             return Lost(why=str(error), slow=isinstance(error, NoReplyInTime))
         return read_reply(answer.status, answer.headers, answer.body)

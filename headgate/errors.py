@@ -6,6 +6,7 @@ HeadgateError            the docstring is the default message
   Unreachable            a service could not be reached: exit code 3
   NoReply                a call ended without a readable answer: its effect is unknown
     NoReplyInTime        ... because the time for it was over
+    AnswerTooLarge       ... because more came than is taken
   StaleToken             the token's time had passed before the request was written: nothing was sent
   NotDelivered           a notification did not arrive, or nobody knows: it is sent again under the same id
   NotProjected           the read model was not told of something: it is told again, and shows the newest
@@ -40,6 +41,10 @@ class NoReply(HeadgateError):
 
 class NoReplyInTime(NoReply):
     """No answer came in the time that the API has for one, or one that does not end; whether the call took effect is unknown."""
+
+
+class AnswerTooLarge(NoReply):
+    """An answer came that is larger than any is taken; whether the call took effect is unknown, unless it was a read."""
 
 
 class StaleToken(HeadgateError):

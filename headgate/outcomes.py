@@ -24,7 +24,18 @@ from typing import Any, assert_never
 
 from headgate.apis.sheets.fences import BURNT
 from headgate.apis.sheets.reads import deal_out
-from headgate.apis.sheets.replies import Answered, Busy, Lost, Refused, Reply, Throttled, TooLarge, Unauthorised, holds
+from headgate.apis.sheets.replies import (
+    Answered,
+    Busy,
+    Lost,
+    Refused,
+    Reply,
+    Throttled,
+    TooLarge,
+    Unauthorised,
+    holds,
+    outage,
+)
 from headgate.apis.sheets.titles import Titles, titles_from
 from headgate.culprits import gone_by_title, suspects_of
 from headgate.journal import Journal
@@ -117,15 +128,16 @@ class BatchState(Journal):
     def learn(self, step: Step, reply: Reply, now_ns: int, *, probe: bool = False) -> Advice:
         """What the reply means: outcomes are settled, the parts move on, and the advice says what to wait for.
 
-        A `probe` that fails is no attempt: the operations wait for the API, whose turn it was to try.
+        A `probe` that meets an outage is no attempt: the operations wait for the API, whose turn it was to try. One that
+        meets an answer that is not the API's is: that may be so for good, and a lane is not shut for ever.
         """
         part = self._part_of(step)
         part.in_flight = False
         if isinstance(reply, Answered) and not holds(
             reply.body, self._batch.form if step.purpose == "send" else step.purpose
         ):
-            reply = Busy("the answer does not hold what was asked for")
-        if probe and isinstance(reply, Busy | Lost):
+            reply = Busy("the answer does not hold what was asked for", foreign=True)
+        if probe and outage(reply):
             part.attempts -= 1
         if not isinstance(reply, Unauthorised | Throttled):
             part.logins = 0
@@ -188,7 +200,11 @@ class BatchState(Journal):
                 part.turn_to("burn", "refuse", reply.reason, reply)
             return Advice(why=f"an earlier send may have taken effect: {reply.reason}")
         if isinstance(reply, TooLarge):
-            return self._split(part, reply.reason)
+            return (
+                self._fail_everything(reply.reason)
+                if self._batch.form == "look_up"
+                else self._split(part, reply.reason)
+            )
         return self._refused(part, reply)
 
     def _succeeded(self, part: Part, body: dict[str, Any], now_ns: int) -> Advice:

@@ -12,7 +12,7 @@ import pytest
 from activities.clock import ServerClock
 from activities.credentials import Credentials
 from activities.http import Wire, open_wire
-from headgate.errors import NoReply, NoReplyInTime, StaleToken, Unreachable
+from headgate.errors import AnswerTooLarge, NoReply, NoReplyInTime, StaleToken, Unreachable
 
 MS = 1_000_000
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -114,16 +114,25 @@ ENDLESS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"8\r\n" + 
 
 
 @pytest.mark.parametrize(
-    ("limit", "value", "why"),
-    [("LARGEST_ANSWER", 7, "larger than 7 bytes"), ("WITHIN_S", 0.2, "did not end within 0.2 s")],
+    ("limit", "value", "kind", "why"),
+    [
+        ("LARGEST_ANSWER", 7, AnswerTooLarge, "larger than 7 bytes"),
+        ("WITHIN_S", 0.2, NoReplyInTime, "did not end within 0.2 s"),
+    ],
 )
 async def test_an_answer_that_does_not_end_is_none_and_leaves_nothing_behind(
-    peer: tuple[Peer, str], wire: Wire, monkeypatch: pytest.MonkeyPatch, limit: str, value: float, why: str
+    peer: tuple[Peer, str],
+    wire: Wire,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    value: float,
+    kind: type[NoReply],
+    why: str,
 ) -> None:
     monkeypatch.setattr(f"activities.http.{limit}", value)
     peer[0].answers = [ENDLESS]
     at = wire.clock.now_ns()
-    with pytest.raises(NoReplyInTime, match=why):
+    with pytest.raises(kind, match=why):
         await wire.send("bot", "POST", "/x", b"{}", at, at + 300 * MS)
     monkeypatch.undo()
     at = wire.clock.now_ns()

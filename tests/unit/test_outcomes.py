@@ -9,7 +9,17 @@ import pytest
 
 from headgate.apis.sheets.fences import BURNT, Fence
 from headgate.apis.sheets.operations import parse_line
-from headgate.apis.sheets.replies import Answered, Busy, Lost, Refused, Reply, Throttled, TooLarge, Unauthorised
+from headgate.apis.sheets.replies import (
+    Answered,
+    Busy,
+    Lost,
+    Refused,
+    Reply,
+    Throttled,
+    TooLarge,
+    Unauthorised,
+    read_reply,
+)
 from headgate.apis.sheets.titles import Sheet, Titles
 from headgate.message import SECOND_NS
 from headgate.messages.requests import BulkRequest, Form, PlannedBatch
@@ -62,6 +72,17 @@ def play(state: BatchState, script: list[tuple[str, Reply]]) -> list[int]:
         state.sending(step, NOW)
         waits.append(state.learn(step, reply, NOW).wait_ns // SECOND_NS)
     return waits
+
+
+def probed(state: BatchState, reply: Reply, most: int) -> int:
+    """How many calls it takes, each of them the probe of an open circuit and answered alike, until the batch ends."""
+    for made in range(most):
+        step = state.next_step(TITLES, NOW)
+        if step is None:
+            return made
+        state.sending(step, NOW)
+        state.learn(step, reply, NOW, probe=True)
+    return most
 
 
 def ends(state: BatchState) -> list[str]:
@@ -502,6 +523,42 @@ def test_replies_go_to_their_operations() -> None:
     state = BatchState.fresh(planned, REQUEST)
     play(state, [("send", Answered({"replies": [{}, {}, {"duplicateSheet": {"properties": {"sheetId": 9}}}]}))])
     assert [result.reply for result in state.results] == [{}, {"duplicateSheet": {"properties": {"sheetId": 9}}}]
+
+
+@pytest.mark.parametrize("form", ["fenced", "values_update", "values_append", "read"])
+def test_probes_that_meet_another_s_answer_end(form: Form) -> None:
+    """Somebody on the way who answers for good in the API's place is no outage: the attempts are used up."""
+    state = BatchState.fresh(batch(form, 1), REQUEST)
+    assert probed(state, read_reply(403, {}, b"<html>Forbidden by policy</html>"), 500) <= 2 * REQUEST.max_attempts
+    assert len(ends(state)) == 1
+
+
+@pytest.mark.parametrize("reply", [LOST, BUSY, SLOW, read_reply(502, {}, b"<html>Bad Gateway</html>")])
+@pytest.mark.parametrize("form", ["fenced", "values_update", "read"])
+def test_probes_in_an_outage_are_no_attempts(form: Form, reply: Reply) -> None:
+    """However long it lasts, nothing fails of it."""
+    state = BatchState.fresh(batch(form, 1), REQUEST)
+    assert probed(state, reply, 500) == 500
+    assert state.attempts == 0
+    assert not state.results
+
+
+def test_a_read_whose_answer_is_too_large_goes_in_halves_and_fails_alone() -> None:
+    state = BatchState.fresh(batch("read", 2), REQUEST)
+    play(state, [("send", TooLarge("more than a call may bring"))] * 2)
+    step = state.next_step(TITLES, NOW)
+    assert step is not None
+    assert [(result.line, result.outcome, result.reason) for result in state.results] == [
+        (1, "failed", "more than a call may bring")
+    ]
+
+
+def test_a_look_up_of_titles_that_is_too_large_fails_the_lane() -> None:
+    lookup = PlannedBatch(number=0, lane=2, form="look_up", user="u", spreadsheet="S")
+    state = BatchState.fresh(lookup, REQUEST)
+    play(state, [("send", TooLarge("too large"))])
+    assert state.finished
+    assert state.failure == "too large"
 
 
 def test_counts_leave_out_the_particulars_of_reasons() -> None:

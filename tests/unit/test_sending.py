@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from activities.clock import ServerClock
 from activities.http import Answer
-from activities.pushback import Pushback
+from activities.pushback import GATHER_FOR_S, Pushback
 from activities.sending import Sender
-from headgate.errors import InvalidRequest, Unreachable
-from headgate.messages.requests import BulkRequest, Operation, PlannedBatch
+from headgate.errors import AnswerTooLarge, InvalidRequest, Unreachable
+from headgate.messages.requests import BulkRequest, Form, Operation, PlannedBatch
 from headgate.messages.tokens import Settlement
 from headgate.outcomes import BatchState
+from tests.eventually import eventually
 
 BATCH = PlannedBatch(
     number=0,
@@ -72,6 +74,26 @@ async def test_a_mistake_in_the_credentials_is_final() -> None:
         await sent(Parts(InvalidRequest("no credentials")))
 
 
+@pytest.mark.parametrize(("form", "split"), [("read", True), ("values_update", False)])
+async def test_an_answer_that_is_too_large_splits_a_read_and_is_no_failure_of_the_api(form: Form, split: bool) -> None:
+    """A write's says nothing of what became of it, and cannot be the API's."""
+    read = BATCH.operations[0]
+    write = read.model_copy(update={"op": "update", "values": (("x",),), "input": "USER_ENTERED"})
+    batch = BATCH.model_copy(update={"form": form, "operations": (read if split else write,) * 2})
+    parts = Watched(b"")
+    parts.wrong = AnswerTooLarge("the answer is larger than 7 bytes: ask for less at once")
+    state = BatchState.fresh(batch, REQUEST)
+    step = state.next_step(None, 0)
+    assert step is not None
+    made = sender(parts)
+    advice = await made.send(REQUEST, batch, state, step, 0, 0)
+    assert [len(part.members) for part in state.parts] == ([1, 1] if split else [2])
+    assert (advice.wait_ns == 0) == split
+    told = [] if split else await eventually(lambda: parts.told)
+    await asyncio.sleep(2 * GATHER_FOR_S)
+    assert [len(said.overloads) for said in parts.told] == [1] * len(told)
+
+
 class Watched(Parts):
     """What happens, in its order; the cache is part of it. `away`: the cache cannot be reached."""
 
@@ -87,6 +109,8 @@ class Watched(Parts):
 
     async def send(self, *_: object) -> Answer:
         self._event("call")
+        if self.wrong:
+            raise self.wrong
         return Answer(200, {}, self.answer, 1, 2)
 
     async def save_journal(self, *_: object) -> None:

@@ -25,6 +25,11 @@ def error(message: str, **more: object) -> bytes:
     return json.dumps({"error": {"message": message, **more}}).encode()
 
 
+def foreign(why: str) -> Busy:
+    """What the API does not say."""
+    return Busy(why, foreign=True)
+
+
 QUOTA = (
     "Quota exceeded for quota metric 'Read requests' and limit 'Read requests per minute per user' of service "
     "'sheets.googleapis.com' for consumer 'project_number:1'."
@@ -49,14 +54,14 @@ NO_ACCESS = "The caller does not have permission"
 
 MEANS: dict[str, tuple[int, bytes, Reply]] = {
     "a good answer": (200, b'{"replies": []}', Answered({"replies": []})),
-    "an answer cut off": (200, b'{"replies": [', Busy("the answer could not be read")),
-    "a page instead of an answer": (200, b"<html>ok</html>", Busy("the answer could not be read")),
-    "an error that says 200": (200, error("x", code=503), Busy("x")),
-    "a redirection": (302, b"", Busy("the answer is not the API's: 302 without a reason")),
-    "a page that forbids": (403, b"<html>", Busy("the answer is not the API's: 403 without a reason")),
-    "a page that knows no such page": (404, b"<html>", Busy("the answer is not the API's: 404 without a reason")),
-    "a proxy that wants a password": (407, b"", Busy("the answer is not the API's: 407 without a reason")),
-    "nothing at all": (200, b"", Busy("the answer could not be read")),
+    "an answer cut off": (200, b'{"replies": [', foreign("the answer could not be read")),
+    "a page instead of an answer": (200, b"<html>ok</html>", foreign("the answer could not be read")),
+    "an error that says 200": (200, error("x", code=503), foreign("x")),
+    "a redirection": (302, b"", foreign("the answer is not the API's: 302 without a reason")),
+    "a page that forbids": (403, b"<html>", foreign("the answer is not the API's: 403 without a reason")),
+    "a page that knows no such page": (404, b"<html>", foreign("the answer is not the API's: 404 without a reason")),
+    "a proxy that wants a password": (407, b"", foreign("the answer is not the API's: 407 without a reason")),
+    "nothing at all": (200, b"", foreign("the answer could not be read")),
     "a 429 that names its quota in words": (429, error(QUOTA), Throttled("user", "read")),
     "a 429 that names its quota in details": (429, error("x", details=DETAILS), Throttled("project", "write", 300)),
     "a 429 as a page": (429, b"<html>Sorry</html>", Throttled()),

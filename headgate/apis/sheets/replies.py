@@ -47,11 +47,15 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """An answer that says nothing about the effect, or that the API failed; `slow` when it ran out of time."""
+    """An answer that says nothing about the effect, or that the API failed; `slow` when it ran out of time.
+
+    `foreign`: it is not one that the API gives, so it says nothing about the API either, and may come for good.
+    """
 
     why: str
     applied: Unsure = "unknown"
     slow: bool = False
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """The request is larger than the API takes: nothing took effect."""
+    """The request is larger than the API takes, or a read's answer than we do: nothing took effect."""
 
     reason: str
 
@@ -128,7 +132,7 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     if 200 <= status < 300:
         if isinstance(parsed, dict) and "error" not in parsed:
             return Answered(parsed)
-        return Busy(clipped(message) if error else "the answer could not be read")
+        return Busy(clipped(message) if error else "the answer could not be read", foreign=True)
     reasons = _reasons(error)
     if _is_rate(status, message, reasons):
         return _throttled(error, message, headers)
@@ -137,10 +141,15 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     if status in _TRANSIENT or (status > 500 and status != 501):
         return Busy(clipped(message), slow=status in (408, 504))
     if not error and status not in _WITHOUT_A_REASON:
-        return Busy(f"the answer is not the API's: {status} without a reason")
+        return Busy(f"the answer is not the API's: {status} without a reason", foreign=True)
     if status in (413, 414) or (status == 400 and _TOO_LARGE.search(message)):
         return TooLarge(clipped(message))
     return _refused(status, error, message)
+
+
+def outage(reply: Reply) -> bool:
+    """Whether it is a sign that the API is out: a failure that it tells itself (5xx, 408, 409), or no answer at all."""
+    return isinstance(reply, Lost) or (isinstance(reply, Busy) and not reply.foreign)
 
 
 def holds(body: Mapping[str, Any], asked: str) -> bool:
