@@ -201,7 +201,7 @@ class Sender:
             return TooLarge(str(error)) if batch.form == "read" else Busy(str(error), foreign=True)
         except NoReply as error:
             return Lost(why=str(error), slow=isinstance(error, NoReplyInTime))
-        return read_reply(answer.status, answer.headers, answer.body)
+        return read_reply(answer.status, answer.headers, answer.body, step.asked(batch.form))
 
     async def _writing(self, batch: PlannedBatch) -> None:
         """What was read from the spreadsheet before does not count any more."""

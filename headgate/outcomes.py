@@ -10,8 +10,7 @@
    once in a batch also before an operation fails because its sheet is not there.
 7. After `MOST_ALIKE` dead letters for one reason the rest of the batch fails unsent.
 8. A fence that exists is read before anything goes under another one: somebody on the way may have sent the call twice.
-9. An answer that does not hold what was asked for says nothing, whatever its status.
-10. A state is a journal: stored by `frozen` before a call leaves, brought back by `resumed`, it goes on with the same bytes.
+9. A state is a journal: stored by `frozen` before a call leaves, brought back by `resumed`, it goes on with the same bytes.
 
 Source: design section 5; reference/sheets.md section 3.2.
 """
@@ -33,7 +32,6 @@ from headgate.apis.sheets.replies import (
     Throttled,
     TooLarge,
     Unauthorised,
-    holds,
     outage,
 )
 from headgate.apis.sheets.titles import Titles, titles_from
@@ -133,10 +131,6 @@ class BatchState(Journal):
         """
         part = self._part_of(step)
         part.in_flight = False
-        if isinstance(reply, Answered) and not holds(
-            reply.body, self._batch.form if step.purpose == "send" else step.purpose
-        ):
-            reply = Busy("the answer does not hold what was asked for", foreign=True)
         if probe and outage(reply):
             part.attempts -= 1
         if not isinstance(reply, Unauthorised | Throttled):

@@ -67,6 +67,10 @@ class Step(Message):
     call: Call
     not_before_ns: int = 0
 
+    def asked(self, form: Form) -> str:
+        """What a good answer has to hold, in the words of `read_reply`: the batch's form, or the call's purpose."""
+        return form if self.purpose == "send" else self.purpose
+
 
 class Part(BaseModel):
     """One call's worth of a batch and how far it is. `members` and `owners` are positions in the batch's operations."""

@@ -5,6 +5,7 @@ The API here is naive and written apart from the core: a ledger of applied opera
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections import Counter
@@ -15,9 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from headgate.apis.sheets import replies
 from headgate.apis.sheets.compose import Call
 from headgate.apis.sheets.fences import Fence
-from headgate.apis.sheets.replies import Lost, Reply, read_reply
+from headgate.apis.sheets.replies import Lost, Reply
 from headgate.apis.sheets.titles import Sheet, Titles
 from headgate.message import SECOND_NS
 from headgate.messages.requests import BulkRequest, Form, Operation, PlannedBatch
@@ -203,6 +205,7 @@ class OneBatch(RuleBasedStateMachine):
         self.said: dict[int, object] = {}
 
     def deliver(self, step: Step, fault: Fault) -> Reply:
+        read_reply = functools.partial(replies.read_reply, asked=step.asked(self.batch.form))
         match fault:
             case "none" if self.stale and step.purpose == "fence_look_up":
                 self.stale = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ NOW = 10**18
 OURS = Fence.of("n", "S", 2, 4, "0")
 
 OK = Answered({"replies": [{}], "responses": [{}], "updates": {}})
-NOTHING = Answered({})
+NOTHING = b"{}"
 LOST = Lost("connection reset")
 BUSY = Busy("unavailable")
 SLOW = Busy("deadline", slow=True)
@@ -46,6 +47,9 @@ BURNT_ = Answered({"metadataValue": BURNT})
 
 def bad(index: int) -> Refused:
     return Refused(f"Invalid requests[{index}].updateCells: no", index, "updateCells", False, "operation")
+
+
+Script = Sequence[tuple[str, Reply | bytes]]
 
 
 def batch(form: Form, count: int) -> PlannedBatch:
@@ -62,14 +66,16 @@ def batch(form: Form, count: int) -> PlannedBatch:
     return PlannedBatch(number=4, lane=2, form=form, user="u", spreadsheet="S", operations=tuple(operations))
 
 
-def play(state: BatchState, script: list[tuple[str, Reply]]) -> list[int]:
-    """Sends what the state wants and answers from the script; returns the waits that were advised, in seconds."""
+def play(state: BatchState, script: Script) -> list[int]:
+    """Sends what the state wants and answers from the script (a reply, or the body of a 200); the waits advised, in seconds."""
     waits = []
     for place, (purpose, reply) in enumerate(script):
         step = state.next_step(TITLES, NOW)
         assert step is not None, f"finished before step {place}"
         assert step.purpose == purpose, f"step {place}"
         state.sending(step, NOW)
+        if isinstance(reply, bytes):
+            reply = read_reply(200, {}, reply, step.asked(state._batch.form))
         waits.append(state.learn(step, reply, NOW).wait_ns // SECOND_NS)
     return waits
 
@@ -94,7 +100,6 @@ def ends(state: BatchState) -> list[str]:
 NO_GRID = Refused("Invalid requests[1].updateCells: No grid with id: 7", 1, "updateCells")
 SHEETS = Answered({"sheets": [{"properties": {"sheetId": 7, "title": "Orders"}}]})
 YES, NO, OPEN = "succeeded yes", "failed no", "failed unknown"
-Script = list[tuple[str, Reply]]
 TABLE: dict[str, tuple[Form, int, Script, list[str]]] = {
     "200: every operation is applied": ("fenced", 2, [("send", OK)], [YES, YES]),
     "a pause is no attempt": ("fenced", 1, [("send", Throttled())] * 9 + [("send", OK)], [YES]),
@@ -145,7 +150,7 @@ TABLE: dict[str, tuple[Form, int, Script, list[str]]] = {
     "an answer that names the spreadsheet alone is the API's": (
         "values_append",
         1,
-        [("send", Answered({"spreadsheetId": "S"}))],
+        [("send", b'{"spreadsheetId": "S"}')],
         [YES],
     ),
     "an answer that names the spreadsheet says nothing of a mark": (
@@ -154,7 +159,7 @@ TABLE: dict[str, tuple[Form, int, Script, list[str]]] = {
         [
             ("send", LOST),
             ("send", DUPLICATE),
-            ("fence_look_up", Answered({"spreadsheetId": "S"})),
+            ("fence_look_up", b'{"spreadsheetId": "S"}'),
             ("fence_look_up", FOUND),
         ],
         [YES],

@@ -137,6 +137,24 @@ async def finished(parts: Watched, batch: PlannedBatch, request: BulkRequest) ->
     return state
 
 
+@pytest.mark.parametrize("form", ["read", "look_up", "values_update", "fenced"])
+async def test_an_answer_that_does_not_hold_what_was_asked_for_is_a_failure_to_everybody(form: Form) -> None:
+    """The batch and the limiter hear the same: a circuit opens, and its probe has failed."""
+    raw = Operation(line=1, id="o", op="request", spreadsheet="s", request={"addSheet": {}})
+    write = Operation(line=1, id="o", op="update", spreadsheet="s", range="A1", values=((1,),), input="USER_ENTERED")
+    operations = {"read": BATCH.operations, "look_up": (), "values_update": (write,), "fenced": (raw,)}[form]
+    batch = BATCH.model_copy(update={"form": form, "operations": operations})
+    parts = Watched(b"{}")
+    state = BatchState.fresh(batch, REQUEST)
+    step = state.next_step(None, 0)
+    assert step is not None
+    await sender(parts).send(REQUEST, batch, state, step, 0, 0, "sheet/s")
+    told = await eventually(lambda: parts.told)
+    assert [overload.spreadsheet for said in told for overload in said.overloads] == ["s"]
+    assert [probed.ok for said in told for probed in said.probed] == [False]
+    assert state.attempts == 1
+
+
 async def test_a_write_ends_what_is_cached_before_it_leaves_and_before_anybody_hears_of_it() -> None:
     raw = Operation(line=1, id="o", op="request", spreadsheet="s", request={"addSheet": {}})
     batch = BATCH.model_copy(update={"form": "fenced", "operations": (raw,)})

@@ -5,8 +5,9 @@
    looks at the request counts as not applied.
 3. What is kept of the API's words is clipped, after it was read: they may quote a cell.
 4. A quota error is Throttled in whatever dress it comes: 429, 403 with a rate reason, 500 with its text.
-5. What the API did not say says nothing: a redirection, or a page of somebody on the way, is as good as no answer. Only
-   the front of the API itself refuses without a reason what is malformed (400) or too large (413, 414).
+5. What the API did not say says nothing: a redirection, a page of somebody on the way, or a 200 that does not hold what
+   was asked for is as good as no answer. Only the front of the API itself refuses without a reason what is malformed
+   (400) or too large (413, 414).
 
 Source: reference/sheets.md sections 1.2 and 2.2.
 """
@@ -109,8 +110,11 @@ _NO_ROOM = re.compile(r"limit|exceed|maximum|too many|too large", re.IGNORECASE)
 _BAD_RANGE = re.compile(r"Unable to parse range: (.*)|Range \((.*)\) exceeds grid limits", re.DOTALL)
 _RATE_REASONS = frozenset(["rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "quotaExceeded"])
 _TOO_LARGE = re.compile(r"payload size exceeds|in a single batch", re.IGNORECASE)
-#: What every good answer holds, by the form of a batch or the purpose of another call; reads and titles are looked at where they are read.
+#: What every good answer holds, by the form of a batch or the purpose of another call.
 _HELD = {
+    "read": "valueRanges",
+    "look_up": "sheets",
+    "title_look_up": "sheets",
     "fenced": "replies",
     "values_update": "responses",
     "values_append": "updates",
@@ -123,14 +127,19 @@ _LONGEST_PAUSE_S = 3_600
 _TRANSIENT = (408, 409, 500, 502, 503, 504)
 
 
-def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
-    """What an answer means. `headers` may be in any case; `body` is the whole body, decompressed."""
+def read_reply(status: int, headers: Mapping[str, str], body: bytes, asked: str = "") -> Reply:
+    """What an answer means. `headers` may be in any case; `body` is the whole body, decompressed.
+
+    `asked` is what the call was for: the form of the batch that it sends, or its purpose; "" for any other call.
+    """
     parsed = _parsed(body)
     said = parsed.get("error") if isinstance(parsed, dict) else None
     error: dict[str, Any] = said if isinstance(said, dict) else {}
     message = _message(error, status)
     if 200 <= status < 300:
         if isinstance(parsed, dict) and "error" not in parsed:
+            if not _holds(parsed, asked):
+                return Busy("the answer does not hold what was asked for", foreign=True)
             return Answered(parsed)
         return Busy(clipped(message) if error else "the answer could not be read", foreign=True)
     reasons = _reasons(error)
@@ -152,11 +161,8 @@ def outage(reply: Reply) -> bool:
     return isinstance(reply, Lost) or (isinstance(reply, Busy) and not reply.foreign)
 
 
-def holds(body: Mapping[str, Any], asked: str) -> bool:
-    """Whether a good answer holds what was asked for, by a batch of this form or by a call for this purpose.
-
-    A write that names its spreadsheet was the API's, were there nothing to say of its parts.
-    """
+def _holds(body: Mapping[str, Any], asked: str) -> bool:
+    """A write's answer that names its spreadsheet is the API's, were there nothing to say of its parts."""
     if asked not in _HELD or body.get(_HELD[asked]) is not None:
         return True
     return asked != "fence_look_up" and body.get("spreadsheetId") is not None
