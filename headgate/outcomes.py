@@ -217,7 +217,8 @@ class BatchState(Journal):
                     else:
                         self._settle((member,), "succeeded", "yes", reply=found)
             case "values_append":
-                self._settle(part.members, "succeeded", "yes", reply=body)
+                found = {name: value for name, value in body.items() if name != "spreadsheetId"}
+                self._settle(part.members, "succeeded", "yes", reply=found)
             case "fenced" | "values_update" as form:
                 listed = body.get("replies" if form == "fenced" else "responses")
                 self._settle_all(part, listed if isinstance(listed, list) else [])

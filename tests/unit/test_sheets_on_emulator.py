@@ -9,9 +9,10 @@ import pytest
 
 from emulator.errors import ApiError
 from headgate.apis.sheets import merging
-from headgate.apis.sheets.compose import Call
+from headgate.apis.sheets.compose import Call, compose, compose_burn, compose_sweep
+from headgate.apis.sheets.fences import Fence
 from headgate.apis.sheets.operations import parse_line
-from headgate.apis.sheets.replies import Reply, read_reply
+from headgate.apis.sheets.replies import Answered, Reply, read_reply
 from headgate.apis.sheets.titles import Sheet, Titles
 from headgate.messages.requests import BulkRequest, PlannedBatch
 from headgate.outcomes import BatchState, OperationResult
@@ -50,6 +51,30 @@ def run(api: Api, *lines: dict[str, Any], per_call: int = 0) -> dict[str, Operat
         titles = state.titles_after(titles)
         results |= {result.id: result for result in state.results}
     return results
+
+
+def test_every_write_is_answered_with_the_name_of_its_spreadsheet_and_no_result_repeats_it() -> None:
+    """By that name an answer is the API's, were there nothing to say of its parts."""
+    api = Api()
+    typed = {"range": "Sheet1!A1", "values": [["1"]], "input": "USER_ENTERED"}
+    operations = [
+        parse_line(json.dumps({"op": op, "spreadsheet": "S", **typed}), 1, "u") for op in ("append", "update")
+    ]
+    calls = [
+        compose(operations[:1], "values_append", "S").call,
+        compose(operations[1:], "values_update", "S").call,
+        compose(operations[1:], "fenced", "S", {0: 0}, Fence(3, "value")).call,
+        compose_burn("S", 5),
+        compose_sweep("S", [3, 5]),
+    ]
+    for call in calls:
+        assert call is not None
+        reply = ask(api, call)
+        assert isinstance(reply, Answered)
+        assert reply.body["spreadsheetId"] == "S"
+    appended = run(api, {"op": "append", "placement": "table", **typed})["1"].reply
+    assert appended is not None
+    assert set(appended) <= {"tableRange", "updates"}
 
 
 def test_appends_updates_and_clears_land_where_they_should() -> None:

@@ -207,7 +207,9 @@ def _no_such_sheet(operation: Operation) -> str:
 
 
 def _batch_update(spreadsheet: str, requests: Sequence[object]) -> Call:
-    return _call("POST", spreadsheet, ":batchUpdate", _query(fields="replies"), {"requests": requests}, "write")
+    return _call(
+        "POST", spreadsheet, ":batchUpdate", _query(fields="spreadsheetId,replies"), {"requests": requests}, "write"
+    )
 
 
 def _values_update(operations: Sequence[Operation], spreadsheet: str) -> Composed:
@@ -215,14 +217,14 @@ def _values_update(operations: Sequence[Operation], spreadsheet: str) -> Compose
         {"range": operation.range, "majorDimension": operation.major_dimension, "values": operation.values}
         for operation in operations
     ]
-    query = _query(fields="responses(updatedRange,updatedRows,updatedColumns,updatedCells)")
+    query = _query(fields="spreadsheetId,responses(updatedRange,updatedRows,updatedColumns,updatedCells)")
     body = {"valueInputOption": operations[0].input, "data": written}
     call = _call("POST", spreadsheet, "/values:batchUpdate", query, body, "write")
     return Composed(call, tuple((position,) for position in range(len(operations))))
 
 
 def _values_append(operation: Operation, spreadsheet: str) -> Call:
-    query = _query(valueInputOption=operation.input, fields="tableRange,updates")
+    query = _query(valueInputOption=operation.input, fields="spreadsheetId,tableRange,updates")
     body = {"majorDimension": operation.major_dimension, "values": operation.values}
     return _call("POST", spreadsheet, f"/values/{quote(operation.range, safe='')}:append", query, body, "write")
 
