@@ -25,6 +25,12 @@ def error(message: str, **more: object) -> bytes:
     return json.dumps({"error": {"message": message, **more}}).encode()
 
 
+GOOGLES_PAGE = (
+    b"<!DOCTYPE html><html lang=en><title>Error 400 (Bad Request)!!1</title>"
+    b"<p>Your client has issued a malformed or illegal request.</html>"
+)
+
+
 def foreign(why: str) -> Busy:
     """What the API does not say."""
     return Busy(why, foreign=True)
@@ -95,7 +101,17 @@ MEANS: dict[str, tuple[int, bytes, Reply]] = {
         error("Range (Orders!A2000) exceeds grid limits. Max rows: 1000"),
         Refused("Range (Orders!A2000) exceeds grid limits. Max rows: 1000", range="Orders!A2000"),
     ),
-    "a 400 without a reason": (400, b"<html>", Refused("the API answered 400 without a reason")),
+    "the page of Google's own front": (400, GOOGLES_PAGE, Refused("the API answered 400 without a reason")),
+    "another's page with a 400": (
+        400,
+        b"<html><h1>400 Bad Request</h1></html>",
+        foreign("the answer is not the API's: 400 without a reason"),
+    ),
+    "another's 400 in JSON": (
+        400,
+        b'{"message": "Bad Request"}',
+        foreign("the answer is not the API's: 400 without a reason"),
+    ),
     "too many bytes": (
         400,
         error("Request payload size exceeds the limit: 10485760 bytes."),
@@ -127,6 +143,13 @@ def test_a_cell_that_an_error_quotes_is_clipped_and_what_it_says_is_not(status: 
     if status == 400 and "requests" in before:
         assert isinstance(reply, Refused)
         assert (reply.index, reply.kind) == (7, "updateCells")
+
+
+@pytest.mark.parametrize("asked", ["burn", "fence_look_up", "title_look_up", "look_up", "sweep"])
+@pytest.mark.parametrize(("status", "body"), [(400, GOOGLES_PAGE), (413, b""), (414, b"<html>")])
+def test_a_refusal_without_a_reason_decides_no_look_up_and_no_burn(asked: str, status: int, body: bytes) -> None:
+    assert read_reply(status, {}, body, asked) == foreign(f"the answer is not the API's: {status} without a reason")
+    assert not isinstance(read_reply(status, {}, body, "fenced"), Busy)
 
 
 def test_a_long_range_is_read_whole() -> None:

@@ -7,7 +7,7 @@
 4. A quota error is Throttled in whatever dress it comes: 429, 403 with a rate reason, 500 with its text.
 5. What the API did not say says nothing: a redirection, a page of somebody on the way, or a 200 that does not hold what
    was asked for is as good as no answer. Only the front of the API itself refuses without a reason what is malformed
-   (400) or too large (413, 414).
+   (400, with Google's own page) or too large (413, 414), and only what holds something of a user's.
 
 Source: reference/sheets.md sections 1.2 and 2.2.
 """
@@ -122,7 +122,10 @@ _HELD = {
     "sweep": "replies",
     "fence_look_up": "metadataValue",
 }
-_WITHOUT_A_REASON = (400, 413, 414)
+#: The title of the page with which Google's front refuses what is malformed, before the API has seen it.
+_GOOGLES_PAGE = b"Error 400 (Bad Request)!!1"
+#: Calls that hold nothing of a user's: not malformed, not too large, and what became of writes is decided by them.
+_NEVER_AT_FAULT = frozenset(["look_up", "title_look_up", "fence_look_up", "burn", "sweep"])
 _LONGEST_PAUSE_S = 3_600
 _TRANSIENT = (408, 409, 500, 502, 503, 504)
 
@@ -149,7 +152,7 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes, asked: str 
         return Unauthorised(clipped(message))
     if status in _TRANSIENT or (status > 500 and status != 501):
         return Busy(clipped(message), slow=status in (408, 504))
-    if not error and status not in _WITHOUT_A_REASON:
+    if not error and (asked in _NEVER_AT_FAULT or not _by_the_front(status, body)):
         return Busy(f"the answer is not the API's: {status} without a reason", foreign=True)
     if status in (413, 414) or (status == 400 and _TOO_LARGE.search(message)):
         return TooLarge(clipped(message))
@@ -166,6 +169,11 @@ def _holds(body: Mapping[str, Any], asked: str) -> bool:
     if asked not in _HELD or body.get(_HELD[asked]) is not None:
         return True
     return asked != "fence_look_up" and body.get("spreadsheetId") is not None
+
+
+def _by_the_front(status: int, body: bytes) -> bool:
+    """Whether the API's own front may have refused it, which gives no reason."""
+    return status in (413, 414) or (status == 400 and _GOOGLES_PAGE in body)
 
 
 def clipped(text: str) -> str:
