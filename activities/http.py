@@ -32,7 +32,8 @@ from headgate.errors import (
 )
 
 SECOND_NS = 1_000_000_000
-#: The server stops a request at 180 s; giving up earlier would make every slow answer a lost one (reference/sheets.md 1.3).
+#: So long a call may take from its departure to the end of its answer. The server stops a request at 180 s; giving up
+#: earlier would make every slow answer a lost one (reference/sheets.md 1.3).
 WITHIN_S = 190
 TIMEOUT = httpx.Timeout(connect=10, read=WITHIN_S, write=30, pool=10)
 #: No more of an answer is taken: reads that ask for so much go in halves, and who never ends takes no memory.
@@ -41,13 +42,17 @@ LARGEST_ANSWER = 64 * 1024 * 1024
 
 @dataclass(slots=True)
 class Departure:
-    """When a request may leave: in [at_ns, latest_ns] of the server's clock, unless it is `held`. `left_ns` is when it did."""
+    """When a request may leave: in [at_ns, latest_ns] of the server's clock, unless it is `held`. `left_ns` is when it did.
+
+    From then on `within` is the time for its answer.
+    """
 
     clock: ServerClock
     at_ns: int
     latest_ns: int
     left_ns: int = 0
     held: Callable[[], bool] | None = None
+    within: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
 
     async def due(self) -> None:
         """Wait for the token's time."""
@@ -60,6 +65,7 @@ class Departure:
         if now > self.latest_ns or (self.held is not None and self.held()):
             raise StaleToken
         self.left_ns = now
+        self.within.reschedule(asyncio.get_running_loop().time() + WITHIN_S)
 
 
 _departure: ContextVar[Departure | None] = ContextVar("departure", default=None)
@@ -175,8 +181,13 @@ class Wire:
             client = self._client(user)
             headers = {"content-type": "application/json"} if body else {}
             request = client.build_request(method, self.base_url + target, content=body or None, headers=headers)
-            response = await client.send(request, follow_redirects=False, stream=True)
-            body = await _whole(response)
+            async with departure.within:
+                response = await client.send(request, follow_redirects=False, stream=True)
+                body = await _whole(response)
+        except TimeoutError:
+            if not departure.left_ns:
+                raise Unreachable("the API could not be reached in time") from None
+            raise NoReplyInTime(f"the answer to a call that was sent did not end within {WITHIN_S} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             what = f"{type(error).__name__}: {error}"[:200]
             if not departure.left_ns:
@@ -223,16 +234,13 @@ class Wire:
 
 
 async def _whole(response: httpx.Response) -> bytes:
-    """The body, unpacked. Raises NoReplyInTime for one that does not end within the time, AnswerTooLarge."""
+    """The body, unpacked. Raises AnswerTooLarge."""
     body = bytearray()
     try:
-        async with asyncio.timeout(WITHIN_S):
-            async for block in response.aiter_bytes():
-                body += block
-                if len(body) > LARGEST_ANSWER:
-                    raise AnswerTooLarge(f"the answer is larger than {LARGEST_ANSWER:,} bytes: ask for less at once")
-    except TimeoutError:
-        raise NoReplyInTime(f"the answer to a call that was sent did not end within {WITHIN_S} s") from None
+        async for block in response.aiter_bytes():
+            body += block
+            if len(body) > LARGEST_ANSWER:
+                raise AnswerTooLarge(f"the answer is larger than {LARGEST_ANSWER:,} bytes: ask for less at once")
     finally:
         await response.aclose()
     return bytes(body)

@@ -15,7 +15,7 @@ from temporalio.workflow import ActivityCancellationType
 
 from workflows import names
 
-#: The client waits 190 s for an answer (reference/sheets.md 1.3); a lease adds its horizon and its lanes' later calls.
+#: From its departure a call and its answer take 190 s at the most (reference/sheets.md 1.3); a lease adds its horizon and its lanes' later calls.
 LONGEST_CALL: Final = timedelta(seconds=190)
 
 SEND: Final[dict[str, Any]] = {

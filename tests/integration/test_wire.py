@@ -26,6 +26,7 @@ class Peer:
         self.connections = 0
         self.arrivals: list[tuple[int, bytes]] = []
         self.answers: list[bytes | None] = []
+        self.pauses_s: list[float] = []
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -34,8 +35,16 @@ class Peer:
             answer = self.answers.pop(0) if self.answers else OK
             if answer is None:
                 break
-            writer.write(answer)
+            await self._say(writer, answer)
         writer.close()
+
+    async def _say(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
+        """The answer; with pauses, the answers that are left as its pieces, each after its pause."""
+        while self.pauses_s:
+            await asyncio.sleep(self.pauses_s.pop(0))
+            writer.write(answer)
+            answer = (self.answers.pop(0) if self.answers else None) or b""
+        writer.write(answer)
 
 
 @pytest.fixture
@@ -138,6 +147,29 @@ async def test_an_answer_that_does_not_end_is_none_and_leaves_nothing_behind(
     at = wire.clock.now_ns()
     assert (await wire.send("bot", "GET", "/x", b"", at, at + 300 * MS)).body == b"{}"
     assert peer[0].connections == 2, "nobody reads on where an answer was left"
+
+
+async def test_headers_and_body_have_one_time_together(
+    peer: tuple[Peer, str], wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each comes within the time, counted from the one before; the whole answer does not, and nobody waits on."""
+    monkeypatch.setattr("activities.http.WITHIN_S", 0.5)
+    peer[0].answers = [OK[:-2], b"{}"]
+    peer[0].pauses_s = [0.35, 0.35]
+    at = wire.clock.now_ns()
+    with pytest.raises(NoReplyInTime, match="did not end"):
+        await wire.send("bot", "GET", "/x", b"", at, at + 300 * MS)
+
+
+async def test_the_wait_for_a_token_takes_nothing_from_the_time_for_an_answer(
+    peer: tuple[Peer, str], wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time begins when the bytes leave."""
+    monkeypatch.setattr("activities.http.WITHIN_S", 0.6)
+    peer[0].answers, peer[0].pauses_s = [OK], [0.2]
+    at = wire.clock.now_ns() + 700 * MS
+    answer = await wire.send("bot", "GET", "/x", b"", at, at + 300 * MS)
+    assert answer.body == b"{}"
 
 
 async def test_a_host_that_refuses_connections_was_sent_nothing() -> None:
