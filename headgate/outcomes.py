@@ -305,7 +305,7 @@ class BatchState(Journal):
     def _looked_up(self, part: Part, reply: Answered | Refused | TooLarge, now_ns: int) -> Advice:
         if isinstance(reply, Answered):
             fence = part.fence(self._batch, self._request.nonce)
-            value = reply.body.get("metadataValue")
+            value = reply.body.get("metadataValue", "")
             if value == fence.value:
                 self._settle([member for member in part.members if member not in part.aside], "succeeded", "yes")
                 self._stands(part)
@@ -313,6 +313,7 @@ class BatchState(Journal):
             if value == BURNT and part.burn_sent:
                 self.fences.append(fence.id)
                 return self._never_applied(part)
+            part.unknown = False
             if part.then in ("", "refuse"):
                 return self._salt_anew(part, "another mark has the fence's id")
             return self._never_applied(part)

@@ -262,7 +262,7 @@ class OneBatch(RuleBasedStateMachine):
             case "a page before" | "a page after":
                 if fault.endswith("after"):
                     self.api.take(step.call)
-                return read_reply((302, 403, 404)[self.now // SECOND_NS % 3], {}, b"<html>Sign in</html>")
+                return read_reply((302, 400, 403, 404)[self.now // SECOND_NS % 4], {}, b"<html>Sign in</html>")
             case "too large":
                 if step.purpose == "send" and step.call.kind == "write":
                     return read_reply(413, {}, b"")

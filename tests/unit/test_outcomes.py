@@ -100,6 +100,7 @@ def ends(state: BatchState) -> list[str]:
 NO_GRID = Refused("Invalid requests[1].updateCells: No grid with id: 7", 1, "updateCells")
 SHEETS = Answered({"sheets": [{"properties": {"sheetId": 7, "title": "Orders"}}]})
 YES, NO, OPEN = "succeeded yes", "failed no", "failed unknown"
+TAKEN: list[tuple[str, Reply | bytes]] = [("send", DUPLICATE), ("fence_look_up", FOREIGN)]
 TABLE: dict[str, tuple[Form, int, Script, list[str]]] = {
     "200: every operation is applied": ("fenced", 2, [("send", OK)], [YES, YES]),
     "a pause is no attempt": ("fenced", 1, [("send", Throttled())] * 9 + [("send", OK)], [YES]),
@@ -162,6 +163,18 @@ TABLE: dict[str, tuple[Form, int, Script, list[str]]] = {
             ("fence_look_up", b'{"spreadsheetId": "S"}'),
             ("fence_look_up", FOUND),
         ],
+        [YES],
+    ),
+    "another's marks, whatever is tried: certainly not applied": (
+        "fenced",
+        1,
+        [("send", LOST), *TAKEN * 6],
+        [NO],
+    ),
+    "a mark of somebody else's that has no value": (
+        "fenced",
+        1,
+        [("send", DUPLICATE), ("fence_look_up", b'{"metadataId": 5, "metadataKey": "theirs"}'), ("send", OK)],
         [YES],
     ),
     "an answer without the mark that was asked for is asked again": (

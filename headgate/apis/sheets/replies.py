@@ -110,17 +110,18 @@ _NO_ROOM = re.compile(r"limit|exceed|maximum|too many|too large", re.IGNORECASE)
 _BAD_RANGE = re.compile(r"Unable to parse range: (.*)|Range \((.*)\) exceeds grid limits", re.DOTALL)
 _RATE_REASONS = frozenset(["rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "quotaExceeded"])
 _TOO_LARGE = re.compile(r"payload size exceeds|in a single batch", re.IGNORECASE)
-#: What every good answer holds, by the form of a batch or the purpose of another call.
+#: What a good answer holds, one of these at the least, by the form of a batch or the purpose of another call. A write's names
+#: its spreadsheet, were there nothing to say of its parts; a mark without a value is a mark (JSON leaves "" out).
 _HELD = {
-    "read": "valueRanges",
-    "look_up": "sheets",
-    "title_look_up": "sheets",
-    "fenced": "replies",
-    "values_update": "responses",
-    "values_append": "updates",
-    "burn": "replies",
-    "sweep": "replies",
-    "fence_look_up": "metadataValue",
+    "read": ("valueRanges",),
+    "look_up": ("sheets",),
+    "title_look_up": ("sheets",),
+    "fenced": ("replies", "spreadsheetId"),
+    "values_update": ("responses", "spreadsheetId"),
+    "values_append": ("updates", "spreadsheetId"),
+    "burn": ("replies", "spreadsheetId"),
+    "sweep": ("replies", "spreadsheetId"),
+    "fence_look_up": ("metadataId", "metadataKey", "metadataValue"),
 }
 #: The title of the page with which Google's front refuses what is malformed, before the API has seen it.
 _GOOGLES_PAGE = b"Error 400 (Bad Request)!!1"
@@ -165,10 +166,7 @@ def outage(reply: Reply) -> bool:
 
 
 def _holds(body: Mapping[str, Any], asked: str) -> bool:
-    """A write's answer that names its spreadsheet is the API's, were there nothing to say of its parts."""
-    if asked not in _HELD or body.get(_HELD[asked]) is not None:
-        return True
-    return asked != "fence_look_up" and body.get("spreadsheetId") is not None
+    return asked not in _HELD or any(body.get(name) is not None for name in _HELD[asked])
 
 
 def _by_the_front(status: int, body: bytes) -> bool:
