@@ -139,3 +139,17 @@ async def test_a_storm_of_refusals_by_a_foreign_client_loses_nothing_and_is_told
 ) -> None:
     """We see 429s and share; every operation takes effect once, `show` says that others use it, one alert is raised."""
     await scenarios["storm"]
+
+
+async def test_a_call_that_somebody_else_answers_for_good_ends_and_leaves_its_spreadsheet_open(stack: Stack) -> None:
+    """Its failures open the circuit and every probe meets the same page: the attempts run out all the same."""
+    stack.spreadsheets("blocked")
+    project = await stack.project(LIMITS)
+    page = {"kind": "write", "effect": "html", "status": 403, "spreadsheet": "blocked"}
+    with stack.faults(page):
+        handle = await stack.submit(project, [append("blocked/0", "blocked")], max_attempts=LEAST_ATTEMPTS)
+        view = await asyncio.wait_for(handle.result(), 120)
+    assert (view.operations.succeeded, view.operations.failed) == (0, 1)
+    assert len(stack.arrivals("blocked")) == 2 * LEAST_ATTEMPTS, "so many sends, and so many burns"
+    lines = [append(f"blocked/{n}", "blocked") for n in range(1, 3)]
+    await stack.completes(await stack.submit(project, lines), lines, within=60)
