@@ -94,9 +94,7 @@ export interface Submission {
   file?: Blob | Uint8Array | string;
 }
 
-const OVER: readonly Status[] = ["completed", "cancelled", "failed"];
-
-/** Whether nothing more will happen to a request. */
-export function isOver(request: { status: Status }): boolean {
-  return OVER.includes(request.status);
+/** Whether nothing more will happen to a request: a cancelled one is over once its last calls have ended, and its counts stand. */
+export function isOver(request: { finished_at: string | null }): boolean {
+  return request.finished_at !== null;
 }

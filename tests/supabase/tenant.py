@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -54,6 +55,10 @@ class Tenant:
                 sql.Placeholder("request"),
             )
             connection.execute(statement, {**values, "request": request})
+
+    def end(self, request: str, **columns: Any) -> None:
+        """The last write of the row."""
+        self.update(request, finished_at=datetime.now(UTC), **columns)
 
     def row(self, request: str) -> Json:
         """The row as it is now."""

@@ -208,11 +208,24 @@ async def test_commands_answers_are_told(mine: Tenant, client: DenoClient) -> No
 async def test_nothing_is_left_once_all_is_over(mine: Tenant, client: DenoClient) -> None:
     """The process ends by itself: no timer, no channel, no connection holds it."""
     over, running = mine.request(), mine.request()
-    mine.update(over, status="cancelled")
+    mine.end(over, status="cancelled")
     first_watched, second_watched = await client.watch(over), await client.watch(running)
     await eventually(lambda: first_watched.last and second_watched.link == "live")
-    mine.update(running, status="failed", error="no")
+    mine.end(running, status="failed", error="no")
     await eventually(lambda: second_watched.last.get("error") == "no")
+    assert await client.end_of_input(seconds=15) == 0
+
+
+async def test_what_is_cancelled_is_told_until_its_last_calls_have_ended(mine: Tenant, client: DenoClient) -> None:
+    request = mine.request()
+    mine.update(request, status="cancelled", operations_total=10, operations_succeeded=3)
+    watched = await client.watch(request)
+    await eventually(lambda: watched.link == "live" and watched.last)
+    mine.update(request, operations_succeeded=7)
+    await eventually(lambda: mine.shows(watched.last, request))
+    mine.end(request, operations_unprocessed=3, results_location="s3://results/it")
+    await eventually(lambda: mine.shows(watched.last, request) and watched.last["finished_at"])
+    assert watched.last["results_location"] == "s3://results/it"
     assert await client.end_of_input(seconds=15) == 0
 
 

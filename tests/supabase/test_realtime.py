@@ -417,7 +417,7 @@ async def test_whatever_happens_it_ends_at_the_row(
         await converges(mine, told, request)
     await eventually(lambda: [told.link for told in watched] == ["live", "live"], timeout=SOON)
     for request in requests:
-        mine.update(request, status="completed")
+        mine.end(request, status="completed")
     for told, request in zip(watched, requests, strict=True):
         await converges(mine, told, request)
     assert await client.end_of_input(seconds=30) == 0

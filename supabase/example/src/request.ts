@@ -4,12 +4,14 @@ import { Bar } from "./bar.ts";
 import { arrange, el, mark, say, shown } from "./dom.ts";
 import type { Door } from "./door.ts";
 import { titleOf } from "./list.ts";
-import { type BulkRequest, type DeadLetter, type HistoryEvent, isOver, type Organisation } from "./model.ts";
+import { type BulkRequest, type DeadLetter, type HistoryEvent, isOver, type Organisation, type Status } from "./model.ts";
 import type { Shell } from "./shell.ts";
 import { Steering } from "./steering.ts";
 import { timelineItem } from "./timeline.ts";
 import { ago, ahead, begun, count, counted, duration, instant, STATES } from "./words.ts";
 
+/** Between running and waiting it may go back and forth: that is seen, but not called out. */
+const CALLED_OUT: ReadonlySet<Status> = new Set(["paused", "completed", "cancelled", "failed"]);
 const APPLIED: Readonly<Record<string, string>> = { yes: "yes", no: "no", unknown: "nobody can tell" };
 
 function fact(label: string): readonly [HTMLElement, HTMLElement] {
@@ -121,8 +123,7 @@ export function requestPage(shell: Shell, door: Door, organisation: Organisation
     shown(bad > 0 || letters.childElementCount > 0, failures);
     steering.show(now);
     tick();
-    // Between running and waiting it may go back and forth: that is seen, but not called out.
-    if (before && before.status !== now.status && (isOver(now) || now.status === "paused")) {
+    if (before && before.status !== now.status && CALLED_OUT.has(now.status)) {
       shell.tell(`${titleOf(now)} is ${STATES[now.status].toLowerCase()}.`);
     }
   }

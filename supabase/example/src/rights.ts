@@ -2,9 +2,10 @@
  * Which buttons make sense, for whom and when. The database decides; this only spares people a press that would be refused.
  */
 
-import { type BulkRequest, type CommandKind, isOver, type Organisation } from "./model.ts";
+import type { BulkRequest, CommandKind, Organisation } from "./model.ts";
 
 const UNDER_WAY: ReadonlySet<string> = new Set(["submitted", "planning", "running", "waiting"]);
+const OPEN: ReadonlySet<string> = new Set([...UNDER_WAY, "paused"]);
 
 /** Whether this person may hand over requests in this organisation. */
 export function maySubmit(organisation: Organisation): boolean {
@@ -20,10 +21,11 @@ export function mayCommand(kind: CommandKind, request: BulkRequest, organisation
     case "resume":
       return request.status === "paused";
     case "reprioritise":
-      return UNDER_WAY.has(request.status) || request.status === "paused";
+      return OPEN.has(request.status);
     case "retry_failed":
       return request.operations.failed > 0 && request.status !== "awaiting_upload";
     case "cancel":
-      return !isOver(request) && (organisation.role === "admin" || request.created_by === user);
+      return (OPEN.has(request.status) || request.status === "awaiting_upload") &&
+        (organisation.role === "admin" || request.created_by === user);
   }
 }

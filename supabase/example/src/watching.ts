@@ -4,8 +4,8 @@
  */
 
 import { follow } from "../../client/following.ts";
+import type { Topics } from "../../client/topics.ts";
 import { merged, type Said } from "../../client/watching.ts";
-import type { Door } from "./door.ts";
 import {
   type BulkRequest,
   type Command,
@@ -19,6 +19,13 @@ import {
 
 /** Of the hundred channels that a connection may have. */
 const MOST_CHANNELS = 60;
+
+/** What is asked of the front door. */
+export interface Front {
+  readonly topics: Topics;
+  list(organisation: string, before?: string | null): Promise<RequestPage>;
+  look(request: string, before?: string | null): Promise<History>;
+}
 
 interface Hearing {
   link(link: Link): void;
@@ -44,7 +51,7 @@ export interface Watching {
   stop(): void;
 }
 
-export function watchOrganisation(door: Door, organisation: string, hearing: ListHearing): Watching {
+export function watchOrganisation(front: Front, organisation: string, hearing: ListHearing): Watching {
   const known = new Map<string, BulkRequest>();
   const channels = new Map<string, () => void>();
   let next: string | null = null;
@@ -65,7 +72,7 @@ export function watchOrganisation(door: Door, organisation: string, hearing: Lis
     } else if (!channels.has(request.id) && channels.size < MOST_CHANNELS) {
       channels.set(
         request.id,
-        door.topics.listen(`request:${request.id}`, {
+        front.topics.listen(`request:${request.id}`, {
           ready: () => {},
           link: () => {},
           said(event, payload) {
@@ -79,8 +86,8 @@ export function watchOrganisation(door: Door, organisation: string, hearing: Lis
     }
   }
 
-  const following = follow<RequestPage>(door.topics, `org:${organisation}`, {
-    read: () => door.list(organisation),
+  const following = follow<RequestPage>(front.topics, `org:${organisation}`, {
+    read: () => front.list(organisation),
     take(page) {
       hearing.read();
       if (known.size <= page.requests.length) next = page.next;
@@ -93,7 +100,7 @@ export function watchOrganisation(door: Door, organisation: string, hearing: Lis
   return {
     async more() {
       if (next === null) return;
-      const page = await door.list(organisation, next);
+      const page = await front.list(organisation, next);
       next = page.next;
       take(page.requests);
     },
@@ -104,7 +111,7 @@ export function watchOrganisation(door: Door, organisation: string, hearing: Lis
   };
 }
 
-export function watchRequest(door: Door, id: string, hearing: RequestHearing): Watching {
+export function watchRequest(front: Front, id: string, hearing: RequestHearing): Watching {
   let known: BulkRequest | null = null;
   let next: string | null = null;
   let through = false;
@@ -122,8 +129,8 @@ export function watchRequest(door: Door, id: string, hearing: RequestHearing): W
     page.commands.forEach((command) => hearing.command(command));
   }
 
-  const following = follow<History>(door.topics, `request:${id}`, {
-    read: () => door.look(id),
+  const following = follow<History>(front.topics, `request:${id}`, {
+    read: () => front.look(id),
     take(page) {
       hearing.read();
       take(page, false);
@@ -144,7 +151,7 @@ export function watchRequest(door: Door, id: string, hearing: RequestHearing): W
   });
   return {
     async more() {
-      if (next !== null) take(await door.look(id, next), true);
+      if (next !== null) take(await front.look(id, next), true);
     },
     stop: () => following.stop(),
   };

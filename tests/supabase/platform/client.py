@@ -87,6 +87,14 @@ class DenoClient:
     async def watch_organisation(self, organisation: str, **pace: int) -> Watched:
         return await self._watch("watchOrganisation", organisation, pace)
 
+    async def watch_on_page(self, request: str) -> Watched:
+        """Watches a request as the example page does, at its pace."""
+        return await self._watch("watchOnPage", request, {})
+
+    async def watch_organisation_on_page(self, organisation: str) -> Watched:
+        """The same for the page's list: `requests` are those of all its requests."""
+        return await self._watch("watchOrganisationOnPage", organisation, {})
+
     async def end_of_input(self, seconds: float) -> int:
         """Says no more, and waits for the process to end by itself: it does once no timer and no channel is left."""
         assert self.process.stdin is not None

@@ -1,10 +1,13 @@
 /**
  * Our client in a process of its own, on the real supabase-js. Each line that comes in is a call, each that goes out an
  * answer (`n`) or a callback of a watching (`watching`). At the end of input it waits for whatever still keeps it alive.
+ * What the example page watches runs here as well, without a page.
  */
 
 import { createClient } from "@supabase/supabase-js";
 import { FrontDoorError, Headgate, type Watching } from "../../../supabase/client/mod.ts";
+import { Topics } from "../../../supabase/client/topics.ts";
+import * as page from "../../../supabase/example/src/watching.ts";
 
 const [url, key, given] = Deno.args as [string, string, string];
 let token = given;
@@ -14,6 +17,11 @@ const client = createClient(url, key, {
   realtime: { disconnectOnEmptyChannelsAfterMs: 0 },
 });
 const headgate = new Headgate(client);
+const front: page.Front = {
+  topics: new Topics(client),
+  list: (organisation, before) => headgate.list({ organisation, before: before ?? undefined }),
+  look: (request, before) => headgate.history(request, { before: before ?? undefined }),
+};
 const watchings = new Map<number, Watching>();
 
 // deno-lint-ignore no-explicit-any
@@ -41,6 +49,23 @@ const CALLS: Record<string, (n: number, ...given: Arguments) => unknown> = {
     };
     watchings.set(n, headgate.watchOrganisation(organisation, (requests) => tell({ watching: n, requests }), options));
   },
+  watchOnPage(n, request: string) {
+    const hearing: page.RequestHearing = {
+      request: (request) => tell({ watching: n, request }),
+      command: (command) => tell({ watching: n, command }),
+      events: () => {},
+      letters: () => {},
+      ...heard(n),
+    };
+    watchings.set(n, page.watchRequest(front, request, hearing));
+  },
+  watchOrganisationOnPage(n, organisation: string) {
+    const hearing: page.ListHearing = {
+      requests: (requests) => requests.forEach((request) => tell({ watching: n, request })),
+      ...heard(n),
+    };
+    watchings.set(n, page.watchOrganisation(front, organisation, hearing));
+  },
   /** Joins a topic by hand, and says how that went. */
   async join(_, topic: string) {
     await client.realtime.setAuth();
@@ -60,6 +85,15 @@ const CALLS: Record<string, (n: number, ...given: Arguments) => unknown> = {
 
 function tell(what: object): void {
   console.log(JSON.stringify({ at: performance.timeOrigin + performance.now(), ...what }));
+}
+
+/** What a request's page and the list's have in common. */
+function heard(n: number) {
+  return {
+    link: (link: string) => tell({ watching: n, link }),
+    trouble: (error: unknown) => tell({ watching: n, trouble: spelt(error) }),
+    read: () => {},
+  };
 }
 
 function spelt(error: unknown): object {
