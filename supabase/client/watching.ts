@@ -109,32 +109,37 @@ export function watchOrganisation(
   options: ListOptions = {},
 ): Watching {
   const query = new URLSearchParams({ organisation, limit: String(options.limit ?? 50) });
-  let known: BulkRequest[] | null = null;
+  // As they were read, and of each the newest message where it says more.
+  let rows: BulkRequest[] | null = null;
+  const ahead = new Map<string, Said>();
+  function shown(row: BulkRequest): BulkRequest {
+    // All but status and priority is still the row's, so it keeps the row's revision.
+    return { ...row, ...ahead.get(row.id), revision: row.revision };
+  }
   return follow<RequestPage>(topics, `org:${organisation}`, {
     read: () => call(client, `history?${query}`),
     take({ requests }) {
-      const before = new Map((known ?? []).map((request) => [request.id, request]));
+      const before = new Map((rows ?? []).map((row) => [row.id, row]));
       const newest = requests.map((request) => {
         const had = before.get(request.id);
         return had && had.revision > request.revision ? had : request;
       });
-      const same = known?.length === newest.length &&
-        newest.every((request, place) =>
-          request.id === known![place]!.id && request.revision === known![place]!.revision
-        );
-      known = newest;
-      if (!same) onChange(newest);
+      const same = rows?.length === newest.length &&
+        newest.every((row, place) => row.id === rows![place]!.id && row.revision === rows![place]!.revision);
+      rows = newest;
+      for (const { id, revision } of [...ahead.values()]) {
+        if (!newest.some((row) => row.id === id && row.revision < revision)) ahead.delete(id);
+      }
+      if (!same) onChange(newest.map(shown));
     },
     said(event, payload) {
       if (event !== "request") return false;
       const said = payload as unknown as Said;
+      const row = rows?.find(({ id }) => id === said.id);
+      if (said.revision <= Math.max(row?.revision ?? 0, ahead.get(said.id)?.revision ?? 0)) return false;
       // Status and priority at once; all else, and whoever is not known, by the reading that follows.
-      if (known?.some((request) => request.id === said.id && request.revision < said.revision)) {
-        known = known.map((request) =>
-          request.id === said.id ? { ...request, ...said, revision: request.revision } : request
-        );
-        onChange(known);
-      }
+      ahead.set(said.id, said);
+      if (row) onChange(rows!.map(shown));
       return true;
     },
     failed: (error) => options.onTrouble?.(error),

@@ -20,6 +20,7 @@ from tests.supabase.platform.client import DenoClient, Json, Watched, deno_clien
 from tests.supabase.platform.postgres import Unavailable
 from tests.supabase.platform.project import Project, StandIns, running_project
 from tests.supabase.platform.relay import Faults, Relay
+from tests.supabase.platform.wire import Message
 from tests.supabase.tenant import Tenant, tenant
 
 #: Silence after which the client reads by itself: shorter than a product's, so that tests end.
@@ -128,6 +129,19 @@ async def converges(mine: Tenant, watched: Watched, request: str) -> None:
     await eventually(lambda: mine.shows(watched.last, request), timeout=SOON)
     revisions = [told["revision"] for told in watched.requests]
     assert revisions == sorted(revisions), "a request never goes back"
+
+
+def never_back(listed: Watched, order: list[str]) -> None:
+    """No list tells less of a request than one before it; each goes through these states."""
+    told: dict[str, list[Json]] = {}
+    for requests in listed.lists:
+        for request in requests:
+            told.setdefault(request["id"], []).append(request)
+    for requests in told.values():
+        for how in ("revision", "version"):
+            assert [r[how] for r in requests] == sorted(r[how] for r in requests)
+        states = [r["status"] for r in requests]
+        assert states == sorted(states, key=order.index), "a request never goes back"
 
 
 def same(said: Json, row: Json) -> bool:
@@ -364,6 +378,48 @@ async def test_an_organisations_list_converges(mine: Tenant, relay: Relay, clien
 
     wanted = [(request, "running") for request in reversed(requests[1:])] + [(requests[0], "completed")]
     await eventually(lambda: told() == wanted, timeout=SOON)
+    never_back(listed, ["submitted", "running", "completed"])
+
+
+async def test_an_organisations_list_never_goes_back(
+    mine: Tenant, parts: StandIns, relay: Relay, client: DenoClient
+) -> None:
+    """A message that comes late, and a reading that began before the message that comes first."""
+    request = mine.request()
+    mine.update(request, status="running", priority="low")
+    topic = f"org:{mine.organisation}"
+    listed = await client.watch_organisation(str(mine.organisation), **PACE)
+    await eventually(lambda: listed.link == "live" and (listed.lists or [[]])[-1])
+    row = mine.row(request)
+
+    async def said(ahead: int, **changed: str) -> None:
+        message = {"id": request, "name": "", "status": "running", "priority": "low", **changed}
+        numbers = {name: row[name] + ahead for name in ("revision", "version")}
+        payload = {"type": "broadcast", "event": "request", "payload": {**message, **numbers}}
+        await relay.deliver(Message(f"realtime:{topic}", "broadcast", payload))
+
+    def shown() -> tuple[str, str]:
+        return listed.lists[-1][0]["status"], listed.lists[-1][0]["priority"]
+
+    parts.gateway.down.add("/functions/v1")
+    try:
+        await said(2, status="completed", priority="urgent")
+        await said(1, status="paused")
+        # Its reading fails, so whatever was said has been taken by now.
+        await eventually(lambda: listed.troubles, timeout=SOON)
+        assert shown() == ("completed", "urgent")
+    finally:
+        parts.gateway.down.discard("/functions/v1")
+    with parts.gateway.readings() as readings:
+        # The second begins once the first is taken.
+        await eventually(lambda: len(readings) > 1, timeout=SOON)
+    assert shown() == ("completed", "urgent")
+    mine.update(request, status="paused", operations_total=5)
+    await eventually(lambda: listed.lists[-1][0]["revision"] == row["revision"] + 1, timeout=SOON)
+    assert shown() == ("completed", "urgent")
+    mine.end(request, status="completed", priority="urgent", operations_succeeded=5)
+    await eventually(lambda: mine.shows(listed.lists[-1][0], request), timeout=SOON)
+    never_back(listed, ["running", "completed"])
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,23 @@ class Gateway:
         self.upstreams: dict[str, str] = {}
         self.down: set[str] = set()
         self.lose_answer: Callable[[str, str], bool] = lambda _method, _path: False
+
+    @contextmanager
+    def readings(self) -> Iterator[list[str]]:
+        """The paths that are read within the block, as they are answered."""
+        paths: list[str] = []
+        before = self.lose_answer
+
+        def noted(method: str, path: str) -> bool:
+            if method == "GET":
+                paths.append(path)
+            return before(method, path)
+
+        self.lose_answer = noted
+        try:
+            yield paths
+        finally:
+            self.lose_answer = before
 
     async def proxy(self, request: web.Request) -> web.StreamResponse:
         """Passes a request on to whoever answers for its first two parts."""
