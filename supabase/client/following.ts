@@ -1,7 +1,8 @@
 /**
  * A topic and the row behind it, followed together: messages make it quick, readings make it right.
  *
- * 1. It is read at once, at every `ready`, when the connection breaks, where a message does not say all, and after silence.
+ * 1. It is read at once, at every `ready`, when the connection breaks, where a message does not say all, after silence, and
+ *    now and then whatever is heard.
  * 2. After `stop` nothing is taken any more, a reading that is under way neither; no channel and no timer is left.
  */
 
@@ -20,8 +21,6 @@ export interface Followed<T> {
 
 export interface Following {
   stopped(): boolean;
-  /** There was news from elsewhere: silence begins anew. */
-  heard(): void;
   stop(): void;
 }
 
@@ -49,7 +48,6 @@ export function follow<T>(topics: Topics, topic: string, followed: Followed<T>, 
   reader.soon();
   return {
     stopped: () => stopped,
-    heard: () => reader.heard(),
     stop() {
       stopped = true;
       reader.stop();

@@ -5,6 +5,8 @@
  * 2. A reading that failed is repeated, at longer and longer intervals.
  * 3. Silence is no proof that nothing happened, as the last message may be the one that was lost: after a while without
  *    a word it is read anyway, soon at first and then slowly.
+ * 4. News of one thing is no proof that nothing else was lost: however much is heard, the last reading is never older
+ *    than the longest silence.
  */
 
 export interface Pace {
@@ -12,6 +14,7 @@ export interface Pace {
   apartMs: number;
   /** Silence after which it is read, at first; it doubles up to `slowMs`. */
   quietMs: number;
+  /** From one reading to the next at the most, whatever is heard. */
   slowMs: number;
 }
 
@@ -24,7 +27,7 @@ export class Reader {
   #reading = false;
   #wanted = false;
   #over = false;
-  #last = -Infinity;
+  #last: number;
   #failures = 0;
   #silence: number;
   #next: ReturnType<typeof setTimeout> | undefined;
@@ -35,6 +38,8 @@ export class Reader {
     this.#failed = failed;
     this.#pace = pace;
     this.#silence = pace.quietMs;
+    // As if it had been read just long enough ago to read at once.
+    this.#last = performance.now() - pace.apartMs;
     this.#listen();
   }
 
@@ -70,6 +75,7 @@ export class Reader {
   async #once(): Promise<void> {
     this.#wanted = false;
     this.#reading = true;
+    clearTimeout(this.#quiet);
     try {
       await this.#read();
       this.#failures = 0;
@@ -89,10 +95,12 @@ export class Reader {
 
   #listen(): void {
     clearTimeout(this.#quiet);
-    if (this.#over) return;
+    // What is heard while it is read is no silence; the end of the reading begins it.
+    if (this.#over || this.#reading) return;
+    const left = this.#last + this.#pace.slowMs - performance.now();
     this.#quiet = setTimeout(() => {
       this.#silence = Math.min(this.#silence * 2, this.#pace.slowMs);
       this.soon();
-    }, this.#silence);
+    }, Math.max(0, Math.min(this.#silence, left)));
   }
 }

@@ -40,6 +40,24 @@ async def client(mine: Tenant) -> AsyncIterator[DenoClient]:
         pytest.skip(str(missing))
 
 
+async def test_a_new_request_is_found_while_another_sends(mine: Tenant, relay: Relay, client: DenoClient) -> None:
+    """Whatever is heard of the other one, it says nothing of what was lost of this one."""
+    running = mine.request()
+    mine.update(running, status="running", operations_total=1000)
+    listed = await client.watch_organisation_on_page(str(mine.organisation))
+    await eventually(lambda: f"request:{running}" in relay.joined and listed.link == "live")
+    await mine.project.stand_ins.gateway.falls_silent()
+    relay.faults.lose = lambda row: str(row["topic"]).startswith("org:")
+    unheard = mine.request()
+
+    def found() -> bool:
+        mine.update(running, operations_succeeded=mine.row(running)["operations_succeeded"] + 1)
+        return any(told["id"] == unheard for told in listed.requests)
+
+    await eventually(found, timeout=20, interval=0.5)
+    assert relay.faults.lost
+
+
 async def test_the_bar_of_a_cancelled_request_moves_until_it_is_over(
     mine: Tenant, relay: Relay, client: DenoClient
 ) -> None:

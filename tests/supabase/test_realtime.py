@@ -222,6 +222,23 @@ async def test_the_last_message_is_lost(mine: Tenant, relay: Relay, client: Deno
     assert relay.faults.lost
 
 
+async def test_it_is_read_now_and_then_however_much_is_heard(mine: Tenant, parts: StandIns, client: DenoClient) -> None:
+    """What was lost of one thing is not made good by what is heard of another."""
+    request = mine.request()
+    watched = await live(client, request)
+    mine.update(request, status="running", operations_total=1000)
+    await converges(mine, watched, request)
+    told = len(watched.requests)
+    with parts.gateway.readings() as readings:
+
+        def more() -> bool:
+            mine.update(request, operations_succeeded=mine.row(request)["operations_succeeded"] + 1)
+            return len(readings) > 5
+
+        await eventually(more, timeout=SOON, interval=PACE["quietMs"] / 5000)
+    assert len(watched.requests) - told > 2 * len(readings), "nothing was heard"
+
+
 async def test_what_a_message_leaves_out_is_read(mine: Tenant, client: DenoClient) -> None:
     request = mine.request(name="Prices")
     watched = await live(client, request)

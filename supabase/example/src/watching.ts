@@ -78,7 +78,6 @@ export function watchOrganisation(front: Front, organisation: string, hearing: L
           said(event, payload) {
             const news = event === "progress" && merged(known.get(request.id)!, payload as unknown as Said);
             if (!news) return;
-            following.heard();
             take([news.request]);
           },
         }),

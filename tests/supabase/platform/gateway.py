@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -14,6 +15,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from tests.eventually import eventually
 from tests.supabase.platform.relay import Relay
 from tests.supabase.platform.storage import Storage
 from tests.supabase.platform.tokens import SigningKey
@@ -41,12 +43,12 @@ class Gateway:
 
     @contextmanager
     def readings(self) -> Iterator[list[str]]:
-        """The paths that are read within the block, as they are answered."""
+        """What is read of the front door within the block: the paths, as they are answered."""
         paths: list[str] = []
         before = self.lose_answer
 
         def noted(method: str, path: str) -> bool:
-            if method == "GET":
+            if method == "GET" and path.startswith("/functions/v1"):
                 paths.append(path)
             return before(method, path)
 
@@ -55,6 +57,20 @@ class Gateway:
             yield paths
         finally:
             self.lose_answer = before
+
+    async def falls_silent(self, seconds: float = 1.0) -> None:
+        """Returns once nothing has been read of the front door for so long."""
+        clock = asyncio.get_running_loop().time
+        seen, since = 0, clock()
+        with self.readings() as readings:
+
+            def silent() -> bool:
+                nonlocal seen, since
+                if len(readings) != seen:
+                    seen, since = len(readings), clock()
+                return clock() - since >= seconds
+
+            await eventually(silent)
 
     async def proxy(self, request: web.Request) -> web.StreamResponse:
         """Passes a request on to whoever answers for its first two parts."""
