@@ -41,6 +41,11 @@ function differs(known: BulkRequest, row: BulkRequest): boolean {
   return JSON.stringify([known.name, known.failures]) !== JSON.stringify([row.name, row.failures]);
 }
 
+/** Whether it is no use to read again: there is no such thing for this user. */
+export function isGone(thrown: unknown): boolean {
+  return thrown instanceof FrontDoorError && (thrown.code === "not_found" || thrown.code === "forbidden");
+}
+
 /** A message of a request: what has changed, and at least these. */
 export type Said = Partial<BulkRequest> & { id: string; revision: number };
 
@@ -88,9 +93,7 @@ export function watch(
     },
     failed(error) {
       options.onTrouble?.(error);
-      if (error instanceof FrontDoorError && (error.code === "not_found" || error.code === "forbidden")) {
-        following.stop();
-      }
+      if (isGone(error)) following.stop();
     },
     link: (link) => options.onLink?.(link),
   }, options.pace);

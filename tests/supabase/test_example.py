@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from playwright.async_api import Browser, FilePayload, Locator, Page, expect
 
@@ -248,6 +249,66 @@ async def test_what_could_not_be_read_is_complained_of_until_it_is_read(
     finally:
         stand_ins.gateway.down.discard("/functions/v1")
     await expect(alert).to_have_count(0, timeout=60_000)
+
+
+async def test_a_page_that_cannot_be_read_at_first_is_read_later_by_itself(
+    whole: Whole, acme: Organisation, look: Callable[[], Awaitable[Screen]]
+) -> None:
+    screen = await look()
+    await screen.sign_in(await whole.account(acme, "member"))
+    await expect(screen.page.get_by_role("heading", name="Bulk requests")).to_be_visible()
+    request = await (await whole.person(acme, "member")).submit(whole.lines(whole.spreadsheet(), 2), name="Away")
+    gateway = whole.project.stand_ins.gateway
+    gateway.down.add("/functions/v1")
+    try:
+        await screen.open(f"#/requests/{request['id']}")
+        alert = screen.page.get_by_role("alert").filter(visible=True)
+        await expect(alert).to_contain_text("Try again in a moment", timeout=60_000)
+        await expect(screen.page.get_by_role("heading", name="This request cannot be shown")).to_have_count(0)
+    finally:
+        gateway.down.discard("/functions/v1")
+    await expect(screen.page.get_by_role("heading", name="Away")).to_be_visible(timeout=60_000)
+    await expect(alert).to_have_count(0)
+
+
+async def test_what_was_pressed_in_vain_stays_said_until_it_is_dismissed(
+    whole: Whole, acme: Organisation, look: Callable[[], Awaitable[Screen]]
+) -> None:
+    screen = await look()
+    await screen.sign_in(await whole.account(acme, "member"))
+    await screen.submit("In vain", whole.lines(whole.spreadsheet(), CALLS))
+    await eventually(screen.done, 60)
+    gateway, answer = whole.project.stand_ins.gateway, screen.page.locator(".answer")
+    gateway.down.add("/functions/v1")
+    try:
+        await screen.page.get_by_role("button", name="Pause").click()
+        await expect(answer).to_have_text("Pausing…")
+        await expect(answer).to_be_empty()
+    finally:
+        gateway.down.discard("/functions/v1")
+    await expect(screen.page.locator(".toast")).to_contain_text("In vain is completed", timeout=90_000)
+    alert = screen.page.get_by_role("alert").filter(visible=True)
+    await expect(alert).to_contain_text("Try again in a moment")
+    await screen.page.get_by_role("button", name="Dismiss").click()
+    await expect(alert).to_have_count(0)
+
+
+async def test_what_replaces_an_answer_is_shown_in_its_place(
+    whole: Whole, acme: Organisation, look: Callable[[], Awaitable[Screen]]
+) -> None:
+    """A command that was recorded while no worker ran is refused later, or carried out."""
+    screen = await look()
+    await screen.sign_in(await whole.account(acme, "member"))
+    request = await screen.submit("Recorded", whole.lines(whole.spreadsheet(), CALLS))
+    await eventually(screen.done, 60)
+    await screen.page.get_by_role("button", name="Pause").click()
+    answer = screen.page.locator(".answer")
+    await expect(answer).to_contain_text("Paused by")
+    async with await psycopg.AsyncConnection.connect(whole.project.database_url) as connection:
+        await connection.execute(
+            "update commands set status = 'refused', answer = 'the request is over' where request_id = %s", (request,)
+        )
+    await expect(answer).to_have_text("Refused: the request is over")
 
 
 async def test_what_is_not_there_shows_no_state_and_no_connection(

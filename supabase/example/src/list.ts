@@ -117,7 +117,7 @@ export function listPage(shell: Shell, door: Door, organisation: Organisation): 
     },
     link: (link) => shell.link(link),
     trouble: (thrown) => shell.complain(thrown, true),
-    read: () => shell.calm(),
+    well: () => shell.calm(),
   });
   const clock = setInterval(() => rows.forEach((row) => row.tick()), 1000);
   const heading = el("h1", { tabindex: -1 }, "Bulk requests");

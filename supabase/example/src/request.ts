@@ -185,13 +185,13 @@ export function requestPage(shell: Shell, door: Door, organisation: Organisation
     events: tell,
     letters: list,
     link: (link) => shell.link(link),
-    trouble(thrown) {
-      shell.complain(thrown, request !== null);
-      if (request) return;
-      say(heading, "This request cannot be shown");
+    trouble: (thrown) => shell.complain(thrown, true),
+    gone(thrown) {
+      shell.complain(thrown);
       shell.link(null);
+      if (!request) say(heading, "This request cannot be shown");
     },
-    read: () => shell.calm(),
+    well: () => shell.calm(),
   });
   const clock = setInterval(tick, 1000);
   const parent = /^(.*)\.retry\d+$/.exec(id)?.[1];

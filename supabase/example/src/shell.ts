@@ -71,10 +71,13 @@ export function shell(
   );
   let forgetting: number | undefined;
   let passes = false;
+  const calm = () => {
+    if (passes) shown(false, alert);
+  };
   return {
     main,
     tell(sentence) {
-      shown(false, alert);
+      calm();
       say(said, sentence);
       toast.classList.add("visible");
       clearTimeout(forgetting);
@@ -89,9 +92,7 @@ export function shell(
       say(advice, trouble.advice);
       shown(true, alert);
     },
-    calm() {
-      if (passes) shown(false, alert);
-    },
+    calm,
     link(link) {
       shown(link !== null, live);
       if (link === null) return;

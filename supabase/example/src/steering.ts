@@ -43,7 +43,10 @@ export class Steering {
   private readonly sure: HTMLDialogElement;
   private readonly keep = el("button", { type: "button", onclick: () => this.sure.close() }, "Keep it");
   private readonly question = el("p", { id: "sure-text" });
-  private readonly awaited = new Set<string>();
+  /** The own command that was said last, whether it still awaits its answer, and what was told of it. */
+  private newest = "";
+  private awaited = false;
+  private readonly told = new Set<string>();
 
   constructor(
     private readonly shell: Shell,
@@ -103,11 +106,12 @@ export class Steering {
     }
   }
 
-  /** Hears of a command's answer; the own ones are told. */
+  /** Hears of a command's answer. That of the newest own one is told, and whatever comes in its place later. */
   heard(command: Command): void {
     const sentence = answerOf(command);
-    if (!sentence || !this.awaited.delete(command.id)) return;
-    this.busy(this.awaited.size > 0);
+    if (!sentence || command.id !== this.newest || this.told.has(sentence)) return;
+    this.told.add(sentence);
+    this.busy(false);
     say(this.answer, sentence);
     const retry = command.command === "retry_failed" && /\S+\.retry\d+/.exec(sentence)?.[0];
     if (retry) this.answer.append(" – ", el("a", { href: `#/requests/${encodeURIComponent(retry)}` }, "look at it"));
@@ -131,20 +135,21 @@ export class Steering {
 
   private async press(kind: CommandKind, to: Priority | null = null): Promise<void> {
     if (!this.request) return;
-    if (this.awaited.size > 0) {
+    if (this.awaited) {
       this.priority.value = this.request.priority;
       return;
     }
     this.busy(true);
     this.answer.classList.remove("bad");
     say(this.answer, PRESSED[kind]);
-    const id = crypto.randomUUID();
-    this.awaited.add(id);
+    const id = this.newest = crypto.randomUUID();
+    this.told.clear();
     try {
       this.heard(await this.door.command(id, this.request.id, kind, to));
     } catch (thrown) {
-      this.awaited.delete(id);
-      this.busy(this.awaited.size > 0);
+      // Its answer has come all the same, by a message.
+      if (id !== this.newest || this.told.size > 0) return;
+      this.busy(false);
       say(this.answer, "");
       this.priority.value = this.request.priority;
       this.shell.complain(thrown);
@@ -152,6 +157,7 @@ export class Steering {
   }
 
   private busy(busy: boolean): void {
+    this.awaited = busy;
     this.element.setAttribute("aria-busy", String(busy));
     // Not `disabled`, which would take the focus away.
     for (const button of Object.values(this.buttons)) button.setAttribute("aria-disabled", String(busy));

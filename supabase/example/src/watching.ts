@@ -5,7 +5,7 @@
 
 import { follow } from "../../client/following.ts";
 import type { Topics } from "../../client/topics.ts";
-import { merged, type Said } from "../../client/watching.ts";
+import { isGone, merged, type Said } from "../../client/watching.ts";
 import {
   type BulkRequest,
   type Command,
@@ -29,15 +29,17 @@ export interface Front {
 
 interface Hearing {
   link(link: Link): void;
-  /** Reading fails; it is tried again by itself, until `read` says that it went well. */
+  /** Reading fails; it is tried again by itself, until it has gone `well`. */
   trouble(thrown: unknown): void;
-  read(): void;
+  well(): void;
 }
 export interface ListHearing extends Hearing {
   /** Requests that are new or have changed; whether there are older ones than all that were told. */
   requests(requests: readonly BulkRequest[], older: boolean): void;
 }
 export interface RequestHearing extends Hearing {
+  /** There is no such request for this person: nothing more is told. */
+  gone(thrown: unknown): void;
   request(request: BulkRequest): void;
   command(command: Command): void;
   /** Entries, of which some may have been told before. */
@@ -56,7 +58,7 @@ export function watchOrganisation(front: Front, organisation: string, hearing: L
   const channels = new Map<string, () => void>();
   let next: string | null = null;
 
-  function take(requests: readonly BulkRequest[]): void {
+  function learn(requests: readonly BulkRequest[]): void {
     if (following.stopped()) return;
     const changed = requests.filter((request) => request.revision >= (known.get(request.id)?.revision ?? 0));
     for (const request of changed) known.set(request.id, request);
@@ -78,7 +80,7 @@ export function watchOrganisation(front: Front, organisation: string, hearing: L
           said(event, payload) {
             const news = event === "progress" && merged(known.get(request.id)!, payload as unknown as Said);
             if (!news) return;
-            take([news.request]);
+            learn([news.request]);
           },
         }),
       );
@@ -88,9 +90,9 @@ export function watchOrganisation(front: Front, organisation: string, hearing: L
   const following = follow<RequestPage>(front.topics, `org:${organisation}`, {
     read: () => front.list(organisation),
     take(page) {
-      hearing.read();
+      hearing.well();
       if (known.size <= page.requests.length) next = page.next;
-      take(page.requests);
+      learn(page.requests);
     },
     said: () => true,
     failed: (thrown) => hearing.trouble(thrown),
@@ -101,7 +103,7 @@ export function watchOrganisation(front: Front, organisation: string, hearing: L
       if (next === null) return;
       const page = await front.list(organisation, next);
       next = page.next;
-      take(page.requests);
+      learn(page.requests);
     },
     stop() {
       following.stop();
@@ -116,7 +118,7 @@ export function watchRequest(front: Front, id: string, hearing: RequestHearing):
   let through = false;
   const letters = new Map<string, DeadLetter>();
 
-  function take(page: History, older: boolean): void {
+  function learn(page: History, older: boolean): void {
     if (following.stopped()) return;
     if (!known || page.request.revision >= known.revision) hearing.request(known = page.request);
     for (const letter of page.dead_letters) letters.set(`${letter.line} ${letter.id}`, letter);
@@ -131,8 +133,8 @@ export function watchRequest(front: Front, id: string, hearing: RequestHearing):
   const following = follow<History>(front.topics, `request:${id}`, {
     read: () => front.look(id),
     take(page) {
-      hearing.read();
-      take(page, false);
+      hearing.well();
+      learn(page, false);
     },
     said(event, payload) {
       if (event === "command") hearing.command(payload as unknown as Command);
@@ -143,14 +145,15 @@ export function watchRequest(front: Front, id: string, hearing: RequestHearing):
       return event === "command" || !before || Boolean(news && (!news.whole || news.request.status !== before.status));
     },
     failed(thrown) {
-      hearing.trouble(thrown);
-      if (!known) following.stop();
+      if (!isGone(thrown)) return hearing.trouble(thrown);
+      following.stop();
+      hearing.gone(thrown);
     },
     link: (link) => hearing.link(link),
   });
   return {
     async more() {
-      if (next !== null) take(await front.look(id, next), true);
+      if (next !== null) learn(await front.look(id, next), true);
     },
     stop: () => following.stop(),
   };

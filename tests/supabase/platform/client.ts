@@ -55,6 +55,7 @@ const CALLS: Record<string, (n: number, ...given: Arguments) => unknown> = {
       command: (command) => tell({ watching: n, command }),
       events: () => {},
       letters: () => {},
+      gone: (error) => tell({ watching: n, trouble: spelt(error) }),
       ...heard(n),
     };
     watchings.set(n, page.watchRequest(front, request, hearing));
@@ -92,7 +93,7 @@ function heard(n: number) {
   return {
     link: (link: string) => tell({ watching: n, link }),
     trouble: (error: unknown) => tell({ watching: n, trouble: spelt(error) }),
-    read: () => {},
+    well: () => {},
   };
 }
 
