@@ -58,6 +58,13 @@ export function merged(known: BulkRequest, said: Said): { request: BulkRequest; 
   return { request, whole };
 }
 
+const IN_TURNS: ReadonlySet<string> = new Set(["running", "waiting"]);
+
+/** Whether a message of an organisation says no more than that a request's turn in the line has come, or is over. */
+export function isTurn(known: BulkRequest, said: Partial<BulkRequest>): boolean {
+  return IN_TURNS.has(known.status) && IN_TURNS.has(said.status ?? "") && said.priority === known.priority;
+}
+
 /** Calls back with the request at once and whenever it has changed, until it is over. */
 export function watch(
   client: SupabaseClient,
@@ -140,10 +147,12 @@ export function watchOrganisation(
       const said = payload as unknown as Said;
       const row = rows?.find(({ id }) => id === said.id);
       if (said.revision <= Math.max(row?.revision ?? 0, ahead.get(said.id)?.revision ?? 0)) return false;
-      // Status and priority at once; all else, and whoever is not known, by the reading that follows.
+      // Status and priority at once; all else, and whoever is not known, by the reading that follows. A turn in the line,
+      // of which there may be one a second, is all in its message.
+      const turn = row !== undefined && isTurn(shown(row), said);
       ahead.set(said.id, said);
       if (row) onChange(rows!.map(shown));
-      return true;
+      return !turn;
     },
     failed: (error) => options.onTrouble?.(error),
     link: (link) => options.onLink?.(link),

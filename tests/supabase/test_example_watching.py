@@ -58,6 +58,23 @@ async def test_a_new_request_is_found_while_another_sends(mine: Tenant, relay: R
     assert relay.faults.lost
 
 
+async def test_turns_in_the_line_are_shown_and_nothing_is_read(mine: Tenant, relay: Relay, client: DenoClient) -> None:
+    """They are no news in the audit; what keeps a request out of the line may be."""
+    request, gateway = mine.request(), mine.project.stand_ins.gateway
+    mine.update(request, status="running", operations_total=9)
+    listed = await client.watch_organisation_on_page(str(mine.organisation))
+    watched = await client.watch_on_page(request)
+    await eventually(lambda: relay.joined == [f"org:{mine.organisation}", f"request:{request}"] and listed.last)
+    await gateway.falls_silent()
+    with gateway.readings() as readings:
+        for status, cause in [("waiting", "quota"), ("running", ""), ("waiting", "behind"), ("running", "")] * 3:
+            mine.update(request, status=status, waiting_cause=cause)
+            await eventually(lambda: all(mine.shows(told.last, request) for told in (listed, watched)))
+        assert readings == []
+        mine.update(request, status="waiting", waiting_cause="circuit")
+        await eventually(lambda: [path for path in readings if path.endswith(request)])
+
+
 async def test_the_bar_of_a_cancelled_request_moves_until_it_is_over(
     mine: Tenant, relay: Relay, client: DenoClient
 ) -> None:

@@ -439,6 +439,24 @@ async def test_an_organisations_list_never_goes_back(
     never_back(listed, ["running", "completed"])
 
 
+async def test_turns_in_the_line_are_told_and_nothing_is_read(
+    mine: Tenant, parts: StandIns, client: DenoClient
+) -> None:
+    request = mine.request()
+    mine.update(request, status="running")
+    listed = await client.watch_organisation(str(mine.organisation), quietMs=60_000, slowMs=60_000)
+    await eventually(lambda: listed.link == "live" and listed.lists)
+    await parts.gateway.falls_silent()
+    with parts.gateway.readings() as readings:
+        for status in ["waiting", "running"] * 5:
+            mine.update(request, status=status)
+            await eventually(lambda: listed.lists[-1][0]["status"] == mine.row(request)["status"])
+        assert readings == []
+        mine.update(request, status="paused", operations_total=5)
+        await eventually(lambda: mine.shows(listed.lists[-1][0], request))
+        assert readings
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_whatever_happens_it_ends_at_the_row(
     site: Project, mine: Tenant, relay: Relay, client: DenoClient, seed: int

@@ -5,7 +5,7 @@
 
 import { follow } from "../../client/following.ts";
 import type { Topics } from "../../client/topics.ts";
-import { isGone, merged, type Said } from "../../client/watching.ts";
+import { isGone, isTurn, merged, type Said } from "../../client/watching.ts";
 import {
   type BulkRequest,
   type Command,
@@ -19,6 +19,14 @@ import {
 
 /** Of the hundred channels that a connection may have. */
 const MOST_CHANNELS = 60;
+
+/** Who waits for these is in the line, and its turn comes: the same as `IN_THE_LINE` in headgate/projections.py. */
+const IN_THE_LINE: ReadonlySet<string> = new Set(["", "quota", "used_by_others", "spacing", "behind", "throttled", "retries"]);
+
+/** What the audit may tell of a request's state: not each turn in the line, but what keeps it out of the line. */
+function audited({ status, waiting }: BulkRequest): string {
+  return `${status === "waiting" ? "running" : status} ${IN_THE_LINE.has(waiting.cause) ? "" : waiting.cause}`;
+}
 
 /** What is asked of the front door. */
 export interface Front {
@@ -94,7 +102,12 @@ export function watchOrganisation(front: Front, organisation: string, hearing: L
       if (known.size <= page.requests.length) next = page.next;
       learn(page.requests);
     },
-    said: () => true,
+    said(event, payload) {
+      const said = payload as unknown as Said;
+      const row = known.get(said.id);
+      // Of a turn in the line the request's own channel tells.
+      return event === "request" && !(row && channels.has(said.id) && isTurn(row, said));
+    },
     failed: (thrown) => hearing.trouble(thrown),
     link: (link) => hearing.link(link),
   });
@@ -142,7 +155,7 @@ export function watchRequest(front: Front, id: string, hearing: RequestHearing):
       const news = event === "progress" && before && merged(before, payload as unknown as Said);
       if (news) hearing.request(known = news.request);
       // The audit and the reasons are in no message.
-      return event === "command" || !before || Boolean(news && (!news.whole || news.request.status !== before.status));
+      return event === "command" || !before || Boolean(news && (!news.whole || audited(news.request) !== audited(before)));
     },
     failed(thrown) {
       if (!isGone(thrown)) return hearing.trouble(thrown);
