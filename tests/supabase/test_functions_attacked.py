@@ -539,6 +539,27 @@ async def test_no_statement_of_postgrest_writes_what_is_the_servers(
     assert not changed
 
 
+@pytest.mark.parametrize("path", ["/memberships", "/memberships?on_conflict=organisation_id,user_id"])
+async def test_an_admins_upsert_leaves_no_organisation_without_an_admin(case: Case, path: str) -> None:
+    """Who may insert and update may not therefore merge the last admin away."""
+    members = "select user_id::text, role from public.memberships where organisation_id = %s order by 1"
+    before = await case.rows(members, case.acme)
+    headers = {**session(case, case.admin), "prefer": "resolution=merge-duplicates,return=representation"}
+    demoted = {"organisation_id": case.acme, "user_id": case.admin.id, "role": "viewer"}
+    for body in (demoted, [demoted], [{**demoted, "user_id": case.member.id}, demoted]):
+        answer = await case.http.post(f"/rest/v1{path}", headers=headers, json=body)
+        assert 400 <= answer.status_code < 500, answer.text
+        assert await case.rows(members, case.acme) == before
+    # An admin it is: what leaves one is done.
+    answer = await case.http.patch(
+        f"/rest/v1/memberships?organisation_id=eq.{case.acme}&user_id=eq.{case.member.id}",
+        headers=session(case, case.admin),
+        json={"role": "admin"},
+    )
+    assert answer.status_code in (200, 204), answer.text
+    assert {"user_id": case.member.id, "role": "admin"} in await case.rows(members, case.acme)
+
+
 def session(case: Case, who: User) -> dict[str, str]:
     return {"apikey": case.project.key, "authorization": f"Bearer {who.token}"}
 
