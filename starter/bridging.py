@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import socket
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -66,7 +66,7 @@ async def bridge(surroundings: Surroundings, wishes: Wishes) -> None:
     )
     facts = {key: value for key, value in asdict(wishes).items() if key != "as_json"}
     logging.getLogger("headgate.bridge").info("Bridge started", extra={"inbox": settings.inbox.location, **facts})
-    async with removing_leftover_uploads(settings, wishes.sweep_s):
+    async with nullcontext() if wishes.once else removing_leftover_uploads(settings, wishes.sweep_s):
         await until_told(made, once=wishes.once)
     logging.getLogger("headgate.bridge").info("Bridge ended", extra=dict(made.counts))
     if wishes.once and wishes.as_json:

@@ -76,7 +76,7 @@ select results_eq('select name, why from leftovers order by name', $$values ('ca
   'files of what is over, gone or declared otherwise are left over, and no others');
 select results_eq($$select split_part(path, '/', 2) from private.leftover_uploads('', 2)$$, array['cancelled', 'failed'], 'as many as are asked for');
 select results_eq($$select split_part(path, '/', 2) from private.leftover_uploads('a0000000-0000-0000-0000-000000000001/failed', 2)$$, array['gone', 'longer'], 'and where those end the next ones begin');
-update private.retention set kept = '1 hour' where what = 'files';
+update private.retention set kept = '1 hour' where what = 'uploads';
 select set_eq($$select split_part(path, '/', 2) from private.leftover_uploads('', 100)$$,
   array['cancelled', 'failed', 'founded-and-ended', 'gone', 'just-gone', 'just-over', 'longer', 'over', 'waiting'], 'how long they are kept is the operator''s to say');
 select set_config('role', 'headgate_bridge', true);
