@@ -134,13 +134,14 @@ language sql stable security definer set search_path = '' as $$
   limit leftover_uploads.how_many
 $$;
 
+-- A command that is recorded in Temporal is done and stays, until it is known what came of it.
 create function private.forget_done() returns integer
 language plpgsql volatile security definer set search_path = '' as $$
 declare
   forgotten integer;
 begin
   delete from private.inbox i
-    where i.done_at < now() - (select r.kept from private.retention r where r.what = 'inbox');
+    where i.done_at < now() - (select r.kept from private.retention r where r.what = 'inbox') and i.recorded_at is null;
   get diagnostics forgotten = row_count;
   return forgotten;
 end $$;

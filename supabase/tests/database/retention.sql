@@ -89,6 +89,10 @@ update private.inbox set done_at = now() - interval '8 days' where request_id = 
 update private.inbox set done_at = now() - interval '1 day' where request_id = 'submitted';
 select is(private.forget_done(), 2, 'what was done a week ago is forgotten');
 select set_eq('select request_id from private.inbox', array['submitted', 'foreign'], 'what is newer or not done is not');
+update private.inbox set done_at = now() - interval '8 days', recorded_at = now() - interval '8 days' where request_id = 'submitted';
+select is(private.forget_done(), 0, 'a recorded command is not, however old, while nobody knows what came of it');
+update private.inbox set recorded_at = null where request_id = 'submitted';
+select is(private.forget_done(), 1, 'once that is known it is');
 
 select lives_ok('select private.retain()', 'all that is due, at once');
 
