@@ -63,7 +63,7 @@ _ASKED: Final = """
 """
 _STALE: Final = """
     select r.id from public.bulk_requests r
-    where r.status in ('submitted', 'planning', 'running', 'waiting', 'paused')
+    where r.finished_at is null and r.status <> 'awaiting_upload'
       and r.updated_at < clock_timestamp() - make_interval(secs => %s) and r.id > %s
       and not exists (select from private.inbox i where i.request_id = r.id and i.kind = 'start' and i.done_at is null)
     order by r.id
@@ -71,7 +71,7 @@ _STALE: Final = """
 """
 _END_STALE: Final = """
     select private.request_ended(r.id, %s, %s, %s, %s, %s, %s) from public.bulk_requests r
-    where r.id = %s and r.status in ('submitted', 'planning', 'running', 'waiting', 'paused')
+    where r.id = %s and r.finished_at is null and r.status <> 'awaiting_upload'
       and r.updated_at < clock_timestamp() - make_interval(secs => %s)
 """
 _DONE: Final = """

@@ -62,7 +62,7 @@ begin
       operations_succeeded = coalesce(succeeded, b.operations_succeeded),
       operations_failed = coalesce(request_ended.failed, b.operations_failed),
       operations_unprocessed = coalesce(unprocessed, b.operations_unprocessed)
-    where b.id = request_ended.request_id and b.status in ('submitted', 'planning', 'running', 'waiting', 'paused')
+    where b.id = request_ended.request_id and b.finished_at is null and b.status <> 'awaiting_upload'
     returning b.organisation_id into organisation;
   if organisation is null then
     return;

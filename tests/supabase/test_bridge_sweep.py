@@ -47,9 +47,12 @@ async def test_requests_that_ended_without_a_word_are_ended(
             held = await stack.project()
             await signal_with_start_limiter(client, held, "pause", Control(by="ops"))
             await door.sql("update private.accounts set project = %s", held)
-            terminated, running = await door.submit(APPEND), await door.submit(APPEND)
+            terminated, running, cut_off = [await door.submit(APPEND) for _ in range(3)]
             await eventually(door.is_done)
-        await client.get_workflow_handle(names.bulk_request_id(terminated)).terminate()
+        # Of one a person's `cancel` was shown, and that its last calls end.
+        await door.sql("update public.bulk_requests set status = 'cancelled', version = 1 where id = %s", cut_off)
+        for request_id in (terminated, cut_off):
+            await client.get_workflow_handle(names.bulk_request_id(request_id)).terminate()
         # A row that nobody carries, and one that was done without a workflow: a history that is kept no longer.
         unknown, waits = await door.submit(APPEND), await door.submit(APPEND)
         await door.sql("update private.inbox set done_at = now() where request_id = %s", unknown)
@@ -60,7 +63,12 @@ async def test_requests_that_ended_without_a_word_are_ended(
 
         for _ in range(2):  # the second time changes nothing
             assert await sweep(door.inbox, carrier, 0) == ""
-        ends = {terminated: ("failed", "terminated"), unknown: ("failed", UNKNOWN), completed: ("completed", UNTOLD)}
+        ends = {
+            terminated: ("failed", "terminated"),
+            cut_off: ("failed", "terminated"),
+            unknown: ("failed", UNKNOWN),
+            completed: ("completed", UNTOLD),
+        }
         for request_id, (status, why) in ends.items():
             row = await door.request(request_id)
             assert row["status"] == status

@@ -157,12 +157,18 @@ select results_eq('select status, answer from public.commands join said using (i
 select is((select count(*) from public.events where kind = 'answered' and request_id = 'running'), 2::bigint, 'and is told once as well');
 
 -- What is over in Temporal without a word of its own
+insert into public.bulk_requests (id, organisation_id, status, version, finished_at) values
+  ('cut-off', 'a0000000-0000-0000-0000-000000000001', 'cancelled', 3, null), ('ended', 'a0000000-0000-0000-0000-000000000001', 'cancelled', 3, now());
 select set_config('role', 'headgate_bridge', true);
 select throws_ok($$select private.request_ended('running', 'running', '')$$, '22023', null, 'running is no end');
 select lives_ok($$select private.request_ended('submitted', 'failed', 'terminated', 10, 4, 1, 5)$$, 'the bridge says that a request is over');
 select lives_ok($$select private.request_ended('submitted', 'completed', 'again')$$, 'twice');
 select lives_ok($$select private.request_ended('waiting', 'failed', 'no file')$$, 'and of one that Temporal never had');
+select lives_ok($$select private.request_ended('cut-off', 'failed', 'terminated')$$, 'and of one that was shown as cancelled while its last calls went');
+select lives_ok($$select private.request_ended('ended', 'failed', 'terminated')$$, 'and of one that has ended');
 select pg_temp.owner();
+select results_eq($$select id, status, error, finished_at is not null from public.bulk_requests where id in ('cut-off', 'ended') order by id$$,
+  $$values ('cut-off'::text, 'failed'::text, 'terminated'::text, true), ('ended', 'cancelled', null, true)$$, 'what has no end gets one, and what has one keeps it');
 select results_eq($$select status, error, operations_total, operations_succeeded, operations_failed, operations_unprocessed, finished_at is not null from public.bulk_requests where id = 'submitted'$$,
   $$values ('failed'::text, 'terminated'::text, 10::bigint, 4::bigint, 1::bigint, 5::bigint, true)$$, 'then it is over, and the first word stays');
 select results_eq($$select data from public.events where request_id = 'submitted' and kind = 'ended'$$, $$values ('{"status": "failed", "why": "terminated"}'::jsonb)$$, 'which is told once');
