@@ -3,6 +3,7 @@
 1. A row only ever takes a higher version than it has, and one of its own organisation: writing may be repeated and may come
    late, in any order and from any process.
 2. A row is not written twice within `ROW_EVERY`, whoever wrote it last. What came too early is told to whoever wrote it.
+   A time that is still to come says nothing: the database's clock was set back.
 3. A row that is missing was deleted, and stays so; but a retry, which no client inserted, gets a row by its first projection.
 4. Everything is written by COPY into a table of the session, then one statement. That works behind a pooler of transactions too,
    where another release's tables may lie in the session that one gets.
@@ -100,7 +101,7 @@ where case when known.id is null then parent.id is not null else known.version <
 order by p.id
 on conflict (id) do update set {", ".join(_updated)}
 where r.version < excluded.version and r.organisation_id = excluded.organisation_id
-  and r.updated_at <= clock_timestamp() - %s
+  and (r.updated_at <= clock_timestamp() - %s or r.updated_at > clock_timestamp())
 returning r.id
 """
 #: What was not written and is still news: whose row has a lower version, because it was written a moment ago.

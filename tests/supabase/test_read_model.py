@@ -144,6 +144,22 @@ async def test_two_writes_of_a_row_are_a_second_apart_whoever_writes(door: Front
     assert door.row(request_id)["version"] == 119
 
 
+async def test_a_clock_that_was_set_back_holds_up_no_row(door: FrontDoor, database: Database) -> None:
+    """The row was changed at a time that the database's clock reaches in an hour only."""
+    request_id = door.row_for()[0]
+    model = ReadModel(projector_of(database))
+    with psycopg.connect(database.url("supabase_admin"), autocommit=True) as clock:
+        clock.execute("set session_replication_role = replica")  # else the row would get the present time
+        clock.execute(
+            "update public.bulk_requests set updated_at = clock_timestamp() + interval '1 hour' where id = %s",
+            [request_id],
+        )
+    assert (await write(model, told(door, request_id, 1))).early == frozenset()
+    assert door.row(request_id)["version"] == 1
+    assert (await write(model, told(door, request_id, 2))).early == {request_id}, "which came within a second"
+    await model.close()
+
+
 async def test_what_a_row_cannot_hold_keeps_no_other_row(door: FrontDoor, model: ReadModel) -> None:
     good, bad = door.row_for()[0], door.row_for()[0]
     await write(model, told(door, good, 3), told(door, bad, 3))
