@@ -65,14 +65,19 @@ begin
   if per_minute is null then
     perform private.refuse('PT403', 'this organisation has no account', 'ask the operator to give it a project');
   end if;
-  insert into private.member_budgets as b (organisation_id, user_id, kind, tokens, refilled_at)
-    select m.organisation_id, m.user_id, spend.kind, members_own - 1, clock_timestamp()
-    from public.memberships m where m.organisation_id = spend.organisation and m.user_id = (select auth.uid()) and members_own is not null
-      and exists (
-        select from public.memberships o where o.organisation_id = m.organisation_id and o.user_id <> m.user_id and o.role <> 'viewer')
-    on conflict on constraint member_budgets_pkey do update set
-      tokens = private.refilled(b.tokens, b.refilled_at, members_own) - 1, refilled_at = clock_timestamp()
-    returning b.tokens into left_over;
+  begin
+    insert into private.member_budgets as b (organisation_id, user_id, kind, tokens, refilled_at)
+      select m.organisation_id, m.user_id, spend.kind, members_own - 1, clock_timestamp()
+      from public.memberships m where m.organisation_id = spend.organisation and m.user_id = (select auth.uid()) and members_own is not null
+        and exists (
+          select from public.memberships o where o.organisation_id = m.organisation_id and o.user_id <> m.user_id and o.role <> 'viewer')
+      on conflict on constraint member_budgets_pkey do update set
+        tokens = private.refilled(b.tokens, b.refilled_at, members_own) - 1, refilled_at = clock_timestamp()
+      returning b.tokens into left_over;
+  exception when foreign_key_violation then
+    -- The membership ended while we came: this is their first call, and there is nobody left to hold a bucket.
+    perform private.refuse('42501', 'you do not belong to this organisation any more');
+  end;
   perform private.refuse_beyond(left_over, members_own,
     case spend.kind when 'submit' then 'too many requests submitted by you' else 'too many commands of yours' end);
   insert into private.budgets as b (organisation_id, kind, tokens, refilled_at)

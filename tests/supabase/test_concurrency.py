@@ -200,6 +200,43 @@ def test_no_member_uses_up_the_budget_of_all_however_many_calls_at_once(
     assert 20 <= made.total() <= 20 + refilled
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "bulk_requests (organisation_id, operations) values (%s, 'x')",
+        "commands (request_id, kind) values (%s, 'pause')",
+    ],
+)
+def test_who_is_removed_beside_their_first_call_is_refused(
+    database: Database, owner: psycopg.Connection[Any], call: str
+) -> None:
+    """The call comes while the removal is not committed yet, and waits for it."""
+    organisation = seed.organisation(owner, member_share=0.5)
+    member, colleague = _member(owner, organisation), _member(owner, organisation)
+    request = _request(owner, organisation, colleague, "operations", "'x'")
+
+    def say() -> str | None:
+        with psycopg.connect(database.url()) as connection:
+            try:
+                with seed.acting_as(connection, member):
+                    target = organisation if call.startswith("bulk_requests") else request
+                    connection.execute(f"insert into {call}".encode(), (target,))
+            except psycopg.Error as refused:
+                return refused.sqlstate
+        return "taken"
+
+    waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    with psycopg.connect(database.url()) as removal, ThreadPoolExecutor(1) as pool:
+        removal.execute("delete from memberships where user_id = %s", (member,))
+        said, deadline = pool.submit(say), time.monotonic() + 30
+        while owner.execute(waits).fetchone() == (0,):
+            assert time.monotonic() < deadline
+            assert not said.done(), said.result()
+            time.sleep(0.02)
+        removal.commit()
+        assert said.result(30) == "42501"
+
+
 def test_of_admins_who_leave_at_once_one_stays(database: Database, owner: psycopg.Connection[Any]) -> None:
     for _ in range(5):
         organisation = seed.organisation(owner)
