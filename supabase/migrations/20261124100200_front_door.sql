@@ -160,10 +160,28 @@ begin
   return new;
 end $$;
 
+-- What keeps a request from its turn. A cause that only says that it stands in the line is none: its turn comes, and the
+-- next one's, up to once a second for days. The same causes as `IN_THE_LINE` in headgate/projections.py.
+create function private.held_up_by(status text, cause text) returns text
+language sql immutable security invoker set search_path = '' as $$
+  select case when held_up_by.status in ('running', 'waiting')
+    and held_up_by.cause not in ('', 'quota', 'used_by_others', 'spacing', 'behind', 'throttled', 'retries')
+    then held_up_by.cause else '' end
+$$;
+
+-- Between `running` and `waiting` only a cause makes the difference: whoever stands in the line is told as running.
 create function private.status_changed() returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  was_held_by text := private.held_up_by(old.status, old.waiting_cause);
+  is_held_by text := private.held_up_by(new.status, new.waiting_cause);
+  was text := case when was_held_by <> '' then 'waiting' when old.status = 'waiting' then 'running' else old.status end;
+  becomes text := case when is_held_by <> '' then 'waiting' when new.status = 'waiting' then 'running' else new.status end;
 begin
-  perform private.record(new.organisation_id, new.id, 'status', jsonb_build_object('from', old.status, 'to', new.status));
+  if (was, was_held_by) <> (becomes, is_held_by) then
+    perform private.record(new.organisation_id, new.id, 'status',
+      jsonb_strip_nulls(jsonb_build_object('from', was, 'to', becomes, 'cause', nullif(is_held_by, ''))));
+  end if;
   return null;
 end $$;
 
@@ -176,9 +194,8 @@ create trigger c_received after insert on public.bulk_requests for each row
   execute function private.request_received();
 create trigger d_changes before update on public.bulk_requests for each row
   execute function private.request_changes();
--- In the line a request runs and waits in turns, up to once a second for days: the row says which, the audit does not.
 create trigger e_status after update on public.bulk_requests for each row
-  when (old.status <> new.status and not (old.status in ('running', 'waiting') and new.status in ('running', 'waiting')))
+  when ((old.status, old.waiting_cause) <> (new.status, new.waiting_cause))
   execute function private.status_changed();
 
 -- Commands -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import uuid4
 
 import psycopg
@@ -31,6 +31,8 @@ from headgate.message import SECOND_NS
 from headgate.messages.projections import Projection
 from headgate.messages.requests import BulkRequest
 from headgate.messages.views import CallCounts, OperationCounts, ProgressView, Waiting
+from headgate.messages.words import Cause
+from headgate.projections import sight
 from starter.doctor import projection_finding
 from tests.supabase.conftest import Database
 from tests.supabase.projected import FrontDoor, most_in_a_second, projector_of, shows
@@ -158,6 +160,13 @@ async def test_a_clock_that_was_set_back_holds_up_no_row(door: FrontDoor, databa
     assert door.row(request_id)["version"] == 1
     assert (await write(model, told(door, request_id, 2))).early == {request_id}, "which came within a second"
     await model.close()
+
+
+@pytest.mark.parametrize("cause", get_args(Cause))
+def test_the_audit_holds_the_same_causes_for_the_line(database: Database, cause: str) -> None:
+    with psycopg.connect(database.url()) as owner:
+        held = owner.execute("select private.held_up_by('waiting', %s)", [cause]).fetchone()
+    assert held == (sight("waiting", "normal", cause)[2],)
 
 
 async def test_what_a_row_cannot_hold_keeps_no_other_row(door: FrontDoor, model: ReadModel) -> None:

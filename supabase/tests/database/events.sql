@@ -41,19 +41,31 @@ update public.bulk_requests set operations_succeeded = 5 where id = 'running';
 select results_eq($$select data from public.events where request_id = 'running' and kind = 'status' order by id$$,
   $$values ('{"from": "submitted", "to": "running"}'::jsonb), ('{"from": "running", "to": "paused"}')$$, 'a status is told once, a count is not');
 
--- But its turns in the line.
-create temporary table before as select count(*) as told from public.events where kind = 'status';
-update public.bulk_requests set status = 'waiting' where id = 'running';
-update public.bulk_requests set status = 'running' where id = 'running';
-update public.bulk_requests set status = 'waiting' where id = 'running';
-select is(count(*) - (select told from before), 1::bigint, 'that it goes on is told, that it runs and waits in turns is not') from public.events where kind = 'status';
-update public.bulk_requests set status = 'paused' where id = 'running';
-update public.bulk_requests set status = 'running' where id = 'running';
-update public.bulk_requests set status = 'completed' where id = 'running';
-update public.bulk_requests set status = 'waiting' where id = 'running';
-select results_eq($$select data ->> 'from', data ->> 'to' from public.events where request_id = 'running' and kind = 'status' order by id offset 2$$,
-  $$values ('paused'::text, 'waiting'::text), ('waiting', 'paused'), ('paused', 'running'), ('running', 'completed'), ('completed', 'waiting')$$,
-  'every other change is told, with the status that it was and is');
+-- But its turns in the line; what keeps it from its turn is told, and that nothing does any more.
+create function pg_temp.becomes(status text, cause text, told jsonb[], why text) returns text language plpgsql as $$
+declare
+  seen bigint := (select coalesce(max(id), 0) from public.events);
+begin
+  update public.bulk_requests b set status = becomes.status, waiting_cause = becomes.cause where id = 'running';
+  return is(array(select data from public.events where id > seen and request_id = 'running' and kind = 'status' order by id), told, why);
+end $$;
+select pg_temp.becomes('waiting', 'quota', array['{"from": "paused", "to": "running"}'::jsonb], 'that it goes on is told, be it in the line');
+select pg_temp.becomes('running', '', '{}', 'that it runs and waits in turns is not');
+select pg_temp.becomes('waiting', cause, '{}', 'nor is waiting for ' || cause) from unnest(array['quota', 'used_by_others', 'spacing', 'behind', 'throttled', 'retries', '']) cause;
+select pg_temp.becomes('waiting', 'project_paused', array['{"from": "running", "to": "waiting", "cause": "project_paused"}'::jsonb], 'a project that is stopped is told');
+select pg_temp.becomes('waiting', 'project_paused', '{}', 'once');
+select pg_temp.becomes('running', 'project_paused', '{}', 'also while its last calls end');
+select pg_temp.becomes('waiting', 'circuit', array['{"from": "waiting", "to": "waiting", "cause": "circuit"}'::jsonb], 'another cause is told');
+select pg_temp.becomes('waiting', 'quota', array['{"from": "waiting", "to": "running"}'::jsonb], 'in the line again, it is told as running');
+select pg_temp.becomes('running', cause, array[told::jsonb], 'what is out of the line is told, and its end: ' || told) from (values
+  ('quiet', '{"from": "running", "to": "waiting", "cause": "quiet"}'), ('', '{"from": "waiting", "to": "running"}'),
+  ('no_worker', '{"from": "running", "to": "waiting", "cause": "no_worker"}'), ('behind', '{"from": "waiting", "to": "running"}')) cases (cause, told);
+select pg_temp.becomes('paused', 'paused', array['{"from": "running", "to": "paused"}'::jsonb], 'the cause of a status that says it itself is not told');
+select pg_temp.becomes('waiting', 'circuit', array['{"from": "paused", "to": "waiting", "cause": "circuit"}'::jsonb], 'what it comes back to is told');
+select pg_temp.becomes('completed', '', array['{"from": "waiting", "to": "completed"}'::jsonb], 'so is its end');
+select pg_temp.becomes('planning', 'planning', array['{"from": "completed", "to": "planning"}'::jsonb], 'planning is told by its name alone');
+select pg_temp.becomes('waiting', 'behind', array['{"from": "planning", "to": "running"}'::jsonb], 'who is planned and in the line runs, by the last word as well');
+select pg_temp.becomes('running', '', '{}', 'which stays the last one');
 
 -- Whatever the time, there is room.
 select lives_ok(format($$insert into public.events (at, organisation_id, kind) values (now() + interval %L, 'a0000000-0000-0000-0000-000000000001', 'test')$$, away), 'an event finds room: now + ' || away)
