@@ -12,6 +12,14 @@ const ASKED: Readonly<Record<string, string>> = {
   finalize: "said that the file has arrived",
 };
 
+/** What keeps a request from its turn, by the event's `cause`. */
+const MEANWHILE: Readonly<Record<string, string>> = {
+  circuit: "while the API fails",
+  quiet: "until it is known how much of the quota is used",
+  project_paused: "while the project is paused",
+  no_worker: "for a worker",
+};
+
 function text(value: unknown): string {
   return typeof value === "string" ? value : value === null || value === undefined ? "" : JSON.stringify(value);
 }
@@ -27,8 +35,10 @@ export function told(entry: HistoryEvent): { who: string; what: string; more: st
   switch (kind) {
     case "submitted":
       return { who, what: "submitted the request", more: "" };
-    case "status":
-      return { who: "", what: `It is ${state(data.to)}`, more: data.from ? `after ${state(data.from)}` : "" };
+    case "status": {
+      const after = data.from && data.from !== data.to ? `after ${state(data.from)}` : "";
+      return { who: "", what: `It is ${state(data.to)}`, more: MEANWHILE[text(data.cause)] ?? after };
+    }
     case "command":
       return {
         who,
