@@ -163,8 +163,12 @@ create table private.inbox (
   attempts integer not null default 0,
   last_error text,
   done_at timestamptz,
+  -- A command that Temporal holds and no worker has answered yet: its person is told that, its row is done, and the bridge goes
+  -- on asking. Since when that is so, until what came of it has replaced the first answer.
+  recorded_at timestamptz,
   unique (request_id, sequence)
 );
+create index inbox_recorded on private.inbox (not_before, id) where recorded_at is not null;
 create index inbox_open on private.inbox (not_before, id) where done_at is null;
 create index inbox_open_by_request on private.inbox (request_id, sequence) where done_at is null;
 

@@ -126,7 +126,7 @@ grant insert (id, request_id, kind, argument) on public.commands to service_role
 
 grant usage on schema private, public to headgate_bridge;
 grant select on private.inbox, private.accounts, private.inputs, public.bulk_requests to headgate_bridge;
-grant update (attempts, last_error, not_before, done_at) on private.inbox to headgate_bridge;
+grant update (attempts, last_error, not_before, done_at, recorded_at) on private.inbox to headgate_bridge;
 
 create policy "the bridge reads its inbox" on private.inbox for select to headgate_bridge using (true);
 create policy "the bridge keeps its inbox" on private.inbox for update to headgate_bridge using (true) with check (true);

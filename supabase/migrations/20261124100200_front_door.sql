@@ -308,7 +308,8 @@ create trigger a_may_command before insert on public.commands for each row
 create trigger b_receive before insert on public.commands for each row execute function private.receive_command();
 create trigger c_received after insert on public.commands for each row execute function private.command_received();
 create trigger d_answered after update on public.commands for each row
-  when (old.status <> new.status) execute function private.command_answered_in_row();
+  when (old.status <> new.status or old.answer is distinct from new.answer)
+  execute function private.command_answered_in_row();
 
 -- Events ---------------------------------------------------------------------------------------------------------
 

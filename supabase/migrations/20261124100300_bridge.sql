@@ -34,7 +34,7 @@ begin
   delete from private.inputs i where i.request_id = request_rejected.request_id;
 end $$;
 
--- What became of a command: accepted, refused or failed. The first answer stays.
+-- What became of a command: accepted, refused or failed. The first answer stays, unless it was that the command is recorded.
 create function private.command_answered(command_id uuid, status text, answer text) returns void
 language plpgsql volatile security definer set search_path = '' as $$
 begin
@@ -43,7 +43,11 @@ begin
   end if;
   update public.commands c
     set status = command_answered.status, answer = command_answered.answer, answered_at = clock_timestamp()
-    where c.id = command_answered.command_id and c.status = 'pending';
+    where c.id = command_answered.command_id and (c.status = 'pending' or (
+      (c.status, c.answer) is distinct from (command_answered.status, command_answered.answer)
+      and exists (
+        select from private.inbox i
+        where i.request_id = c.request_id and i.sequence = c.sequence and i.command_id = c.id and i.recorded_at is not null)));
 end $$;
 
 -- A request that is over in Temporal and could not say so itself. What its last word did not count stays as it was told last.
